@@ -1,0 +1,59 @@
+"""The root of the command line. Rooms announce their commands as entry points, so that the root imports none of them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib.metadata import EntryPoint, entry_points
+
+import click
+
+from crystal_search import __version__
+from crystal_search.errors import EXIT_TRY_LATER, CrystalSearchError
+
+_GROUP = "crystal_search.commands"
+
+
+class _Commands(click.Group):
+    """Loads a room only when its command is called or described."""
+
+    def _points(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=_GROUP)}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self._points())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        point = self._points().get(cmd_name)
+        if point is None:
+            return None
+        command = point.load()
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="crystal-search")
+@click.option("-v", "--verbose", is_flag=True, help="Also log details.")
+def crystal_search(verbose: bool) -> None:
+    """Score protein-crystallization images with idle computers."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+
+
+def main() -> None:
+    """Run a command; an error of ours ends as one line and its exit code, never as a traceback."""
+    try:
+        crystal_search.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        print("crystal-search: stopped", file=sys.stderr)
+        sys.exit(EXIT_TRY_LATER)
+    except CrystalSearchError as error:
+        print(f"crystal-search: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

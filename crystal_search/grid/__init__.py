@@ -1,0 +1,59 @@
+"""The grid: takes work units, gives results back. Nothing outside this package knows which grid it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+REALTIME_PRIORITY = 100
+ARCHIVE_PRIORITY = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A valid result archive; its file stays until ``acknowledge``."""
+
+    work_unit: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """The grid tried a work unit as often as it is allowed to; ``reason`` is the last failure in one line."""
+
+    work_unit: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One result that was refused and set aside at ``path``; the grid sends the work again by itself."""
+
+    work_unit: str
+    path: Path
+    reason: str
+
+
+#: Raises ``ArchiveError`` with one line when the result archive is not a valid answer to the named work unit.
+Validator = Callable[[str, Path], None]
+
+
+class Grid(Protocol):
+    """Distribution of work units. Every call is idempotent: after a kill, call it again."""
+
+    def submit(self, work_unit: Path, priority: int = ARCHIVE_PRIORITY) -> None:
+        """Take a work unit ZIP, whose stem is its name; a work unit that the grid has already is left alone."""
+
+    def poll(self) -> Sequence[Returned | Refused | GaveUp]:
+        """What came back and was not acknowledged yet; drives a local grid on."""
+
+    def acknowledge(self, event: Returned | Refused | GaveUp) -> None:
+        """The event is in the ledger and its file stored: the grid may clean up."""
+
+    def cancel(self, name: str) -> None:
+        """Stop and forget a work unit; one that is not there is no error."""
+
+    def open_work_units(self) -> int:
+        """How many work units are queued or running."""

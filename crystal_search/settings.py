@@ -1,0 +1,215 @@
+"""``crystal-search.toml``: every key optional and described here, checked at start with one line for each mistake.
+
+Relative paths are relative to the settings file. Secrets never stand in the file: they come from the environment
+(``CRYSTAL_SEARCH_LEDGER_URL``, ``CRYSTAL_SEARCH_ORACLE_PASSWORD``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from crystal_search.archives import MAX_CHOPS, MAX_IMAGES
+from crystal_search.errors import SettingsError
+
+FILE_NAME = "crystal-search.toml"
+FILE_VARIABLE = "CRYSTAL_SEARCH_SETTINGS"
+
+
+def _identifier(name: str) -> str:
+    if not re.fullmatch(r"[A-Z][A-Z0-9_$#]{0,29}(\.[A-Z][A-Z0-9_$#]{0,29})?", name):
+        raise ValueError(f"{name!r} is not a database name: capital letters, digits, _ $ # only, 30 at most, with one dot for a schema")
+    return name
+
+
+Identifier = Annotated[str, AfterValidator(_identifier)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Paths(_Section):
+    """Where files lie."""
+
+    state: Path = Field(Path("crystal-search-state"), description="Everything of ours: ledger, work units, results, CSV files.")
+    images: Path = Field(Path("images"), description="The image root: <root>/<barcode>/<inspection number>/<image name>.")
+
+
+class XtalTrak(_Section):
+    """The database with plates, inspections, images and scores. Names are a mapping, never the truth: check them for your site."""
+
+    dialect: Literal["sqlite", "oracle"] = Field("sqlite", description="sqlite is the embedded XtalTrak.")
+    database: Path = Field(Path("xtaltrak.sqlite"), description="File of the embedded XtalTrak.")
+    scorer: Annotated[str, Field(min_length=1, max_length=30)] = Field(
+        "ARTscore", description="Our own name in SCOREDBY; no person may have it."
+    )
+    names: dict[Identifier, Identifier] = Field(
+        default_factory=dict,
+        description="Table and column names that differ from the default, as DEFAULT = 'YOURS' (tables: I_SCORES, columns: I_SCORES.SCORE).",
+    )
+    um_per_px: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(
+        default_factory=lambda: {"HF": 1.131},
+        description="Scale of the images by profile (field 14 of the file name); others count as unknown.",
+    )
+
+
+class Ledger(_Section):
+    """Our own bookkeeping."""
+
+    url: str = Field("", description="SQLAlchemy URL; empty: a SQLite file in paths.state. CRYSTAL_SEARCH_LEDGER_URL overrides it.")
+
+
+class Scoring(_Section):
+    """What is asked of the client. Changing model, step, threshold, chops or overlays makes a new pass over the images."""
+
+    model: Path | None = Field(None, description="Model folder; empty: the one that ships.")
+    step: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        None, description="Window step in px at the model's resolution; empty: the model's."
+    )
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="A class counts above this probability (0.85 in P16, 0.80 crystal-friendly); empty: the model's."
+    )
+    chops: Annotated[int, Field(ge=0, le=MAX_CHOPS)] = Field(5, description="How many of the best chops come back.")
+    overlays: list[Literal["all", "crystal", "precipitate", "other", "clear", "unsure", "no_drop"]] = Field(
+        default_factory=lambda: ["all"], description="Which results come back as a picture."
+    )
+
+
+class Search(_Section):
+    """One search pattern of the work generator (P23). What is left out does not restrict."""
+
+    name: Annotated[str, Field(min_length=1, max_length=120)] = Field(description="Shown in the ledger and the log.")
+    profiles: list[str] = Field(default_factory=list, description="Image profiles, such as HF.")
+    barcode: str = Field("*", description="Glob over barcodes: * and ? stand for any characters and any one.")
+    taken_from: date | None = Field(None, description="First day of inspection.")
+    taken_to: date | None = Field(None, description="Last day of inspection.")
+    imagers: list[int] = Field(default_factory=list, description="Imager numbers (field 3 of the file name).")
+    only_unscored: bool = Field(True, description="Leave out drops that a person has scored.")
+    priority: Literal["realtime", "archive"] = Field("archive", description="Real-time work goes before the archive.")
+
+
+class Generator(_Section):
+    """How work units are made."""
+
+    images_per_work_unit: Annotated[int, Field(ge=1, le=MAX_IMAGES)] = Field(32, description="At most this many images in one work unit.")
+    page: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        10_000, description="Rows read from XtalTrak at a time, and the most images in one batch."
+    )
+    max_open_work_units: Annotated[int, Field(ge=1)] = Field(
+        1000, description="Archive work waits while the grid has this many; real-time work does not."
+    )
+    poll_seconds: Annotated[float, Field(gt=0)] = Field(30.0, description="Pause between rounds of every service.")
+
+
+class GridSettings(_Section):
+    """Who computes."""
+
+    kind: Literal["local"] = Field("local", description="local: client processes on this machine.")
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        default_factory=lambda: os.cpu_count() or 1, description="Client processes at a time."
+    )
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(1, description="Threads of each client.")
+    attempts: Annotated[int, Field(ge=1, le=10)] = Field(3, description="How often work is sent in all before the grid gives it up.")
+
+
+class Finalizer(_Section):
+    """What enters XtalTrak, and when."""
+
+    hold: bool = Field(False, description="A finished batch waits until `crystal-search approve BATCH`.")
+    protect: Literal["drop", "image"] = Field(
+        "drop",
+        description="A person's score keeps ours out of the score table for the whole drop (every inspection), or for that image only.",
+    )
+    rows_per_transaction: Annotated[int, Field(ge=1, le=500)] = Field(500, description="Rows written under one lock.")
+
+
+class Settings(_Section):
+    """All of ``crystal-search.toml``."""
+
+    paths: Paths = Paths()
+    xtaltrak: XtalTrak = XtalTrak()
+    ledger: Ledger = Ledger()
+    scoring: Scoring = Scoring()
+    search: list[Search] = Field(default_factory=lambda: [Search(name="everything unscored")])
+    generator: Generator = Generator()
+    grid: GridSettings = Field(default_factory=GridSettings)
+    finalizer: Finalizer = Finalizer()
+
+    @property
+    def ledger_url(self) -> str:
+        """The ledger's SQLAlchemy URL; the environment wins over the file."""
+        return os.environ.get("CRYSTAL_SEARCH_LEDGER_URL") or self.ledger.url or f"sqlite:///{self.paths.state / 'ledger.sqlite'}"
+
+    @property
+    def work_units(self) -> Path:
+        """Where work units are packed: ``<work unit>.zip``."""
+        return self.paths.state / "work_units"
+
+    @property
+    def grid_spool(self) -> Path:
+        return self.paths.state / "grid"
+
+    @property
+    def results(self) -> Path:
+        """Accepted results, immutable: ``<batch>/<work unit>.zip``."""
+        return self.paths.state / "results"
+
+    @property
+    def refused(self) -> Path:
+        """Results that were set aside."""
+        return self.paths.state / "refused"
+
+    @property
+    def csv(self) -> Path:
+        """The finalizer's CSV files: ``<batch>.csv``."""
+        return self.paths.state / "csv"
+
+
+def settings_path(explicit: Path | None = None) -> Path:
+    """The settings file that counts: the option, then ``CRYSTAL_SEARCH_SETTINGS``, then ``crystal-search.toml`` here."""
+    return explicit or Path(os.environ.get(FILE_VARIABLE) or FILE_NAME)
+
+
+def load_settings(explicit: Path | None = None) -> Settings:
+    """Read and check the settings. Without a file, the defaults; a file that was named but is not there is an error.
+
+    Raises ``SettingsError`` with one line for each mistake.
+    """
+    path = settings_path(explicit)
+    if not path.exists() and explicit is None and FILE_VARIABLE not in os.environ:
+        return _resolve(Settings(), Path.cwd())
+    try:
+        content = tomllib.loads(path.read_bytes().decode())
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such settings file") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: can not be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not valid TOML: {error}") from error
+    try:
+        return _resolve(Settings.model_validate(content), path.resolve().parent)
+    except ValidationError as error:
+        lines = [f"{path}: {_where(issue['loc'])}: {issue['msg'].removeprefix('Value error, ')}" for issue in error.errors()]
+        raise SettingsError("\n".join(lines)) from error
+
+
+def _where(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "top level"
+
+
+def _resolve(settings: Settings, base: Path) -> Settings:
+    """The settings with every path absolute."""
+    changes: dict[str, Any] = {
+        "paths": settings.paths.model_copy(update={"state": base / settings.paths.state, "images": base / settings.paths.images}),
+        "xtaltrak": settings.xtaltrak.model_copy(update={"database": base / settings.xtaltrak.database}),
+    }
+    if settings.scoring.model is not None:
+        changes["scoring"] = settings.scoring.model_copy(update={"model": base / settings.scoring.model})
+    return settings.model_copy(update=changes)

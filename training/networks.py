@@ -1,0 +1,100 @@
+"""The two networks in Keras: a small U-Net that finds the drop (P7) and a padding-free SqueezeNet for chops (P12).
+
+TensorFlow is imported inside the functions: the rest of the project runs without it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from crystal_search.classes import NAMES
+
+if TYPE_CHECKING:
+    import keras
+
+#: Squeeze and expand filters of the six fire modules; ``None`` is a 3 x 3 maximum pool of stride 2.
+FIRES: tuple[tuple[int, int] | None, ...] = (None, (16, 64), (16, 64), None, (32, 128), (32, 128), None, (64, 256), (64, 256))
+#: Filters of the first convolution, 3 x 3 with stride 2.
+FIRST_FILTERS = 64
+#: Output channels of the drop network.
+DROP_CHANNELS = ("drop", "well")
+
+
+def field_and_stride() -> tuple[int, int]:
+    """Receptive field and stride of the chop network's class map in px, from its layers: (143, 16).
+
+    A kernel k on a map of stride j widens the field by (k - 1) j; only the first convolution and the pools have stride 2.
+    """
+    field, stride = 3, 2
+    for fire in FIRES:
+        field += 2 * stride
+        if fire is None:
+            stride *= 2
+    return field, stride
+
+
+RECEPTIVE_FIELD, STRIDE = field_and_stride()
+
+
+def _normed(inputs: Any, filters: int, kernel: int, **options: Any) -> Any:
+    """Convolution, batch normalisation (folds into the convolution when exported), ReLU."""
+    from keras import layers
+
+    convolved = layers.Conv2D(filters, kernel, use_bias=False, kernel_initializer="he_normal", **options)(inputs)
+    return layers.Activation("relu")(layers.BatchNormalization(momentum=0.97)(convolved))
+
+
+def _fire(inputs: Any, squeeze: int, expand: int) -> Any:
+    """A fire module without padding: the map shrinks by one px a side, so the 1 x 1 branch is cropped to match."""
+    from keras import layers
+
+    squeezed = _normed(inputs, squeeze, 1)
+    narrow = _normed(layers.Cropping2D(1)(squeezed), expand, 1)
+    wide = _normed(squeezed, expand, 3, padding="valid")
+    return layers.Concatenate()([narrow, wide])
+
+
+def chop_squeezenet(classes: int = len(NAMES), dropout: float = 0.3) -> keras.Model:
+    """SqueezeNet without any padding: (N, H, W, 1) normalised gray -> class map of logits (N, h, w, classes).
+
+    ``h = (H - 143) // 16 + 1``; a chop's logits are the mean over its map. Because nothing is padded, a cell depends on its own
+    143 x 143 px only: a map of a whole drop holds the maps of all chops at multiples of 16 px, exactly.
+    """
+    import keras
+    from keras import layers
+
+    pixels = keras.Input((None, None, 1), name="pixels")
+    features = _normed(pixels, FIRST_FILTERS, 3, strides=2, padding="valid")
+    for fire in FIRES:
+        features = layers.MaxPooling2D(3, 2, padding="valid")(features) if fire is None else _fire(features, *fire)
+    features = layers.Dropout(dropout)(features)
+    class_map = layers.Conv2D(classes, 1, name="class_map")(features)
+    return keras.Model(pixels, class_map, name="chop_squeezenet")
+
+
+def drop_unet(filters: int = 8, side: int = 128, depth: int = 4) -> keras.Model:
+    """U-Net (P7): standardised gray (N, side, side, 1) -> probabilities (N, side, side, 2) of drop and of well.
+
+    ``side`` must be a multiple of 2 ** depth. The well is predicted too because that keeps the drop inside of it.
+    """
+    import keras
+    from keras import layers
+
+    if side % 2**depth:
+        raise ValueError(f"side must be a multiple of {2**depth}, not {side}")
+
+    def double(inputs: Any, width: int) -> Any:
+        return _normed(_normed(inputs, width, 3, padding="same"), width, 3, padding="same")
+
+    pixels = keras.Input((side, side, 1), name="pixels")
+    features, skips = pixels, []
+    for level in range(depth):
+        features = double(features, filters * 2**level)
+        skips.append(features)
+        features = layers.MaxPooling2D(2)(features)
+    features = double(features, filters * 2**depth)
+    for level in reversed(range(depth)):
+        features = layers.Concatenate()([layers.UpSampling2D(2)(features), skips[level]])
+        features = double(features, filters * 2**level)
+    masks = layers.Conv2D(len(DROP_CHANNELS), 1, activation="sigmoid", name="masks")(features)
+    return keras.Model(pixels, masks, name="drop_unet")

@@ -1,0 +1,125 @@
+"""The drop's outline and how its own surface shades it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from training.synthetic.layer import Layer, fill, stroke
+from training.synthetic.textures import Field, Points, Rng, blur, child, grain
+from training.synthetic.wells import Well
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """How a drop's surface shades it: body transmission, depth and width of the dark rim, its one-sidedness, edge line and lens."""
+
+    body: float
+    rim: float
+    rim_width: float
+    side: float
+    side_angle: float
+    line: float
+    line_width: float
+    halo: float
+    lens: float
+
+
+def outline(rng: Rng, radius: float) -> Points:
+    """A drop's outline around (0, 0), shape (360, 2): a Fourier blob with dents, pinned points and notches."""
+    theta = np.linspace(0.0, 2.0 * math.pi, 360, endpoint=False)
+    wild = rng.choice([0.15, 0.5, 1.0, 1.6], p=[0.3, 0.35, 0.25, 0.1])
+    r = np.ones_like(theta)
+    for order in range(2, 8):
+        r += wild * rng.normal(0.0, 0.16 / order**1.3) * np.cos(order * theta + rng.uniform(0, 2 * math.pi))
+    for _ in range(int(rng.integers(0, 4)) if rng.random() < 0.5 else 0):  # where the edge is pinned, the drop is drawn out
+        at, width = rng.uniform(0, 2 * math.pi), rng.uniform(0.05, 0.25)
+        r += rng.uniform(0.03, 0.14) * np.exp(-np.abs(np.angle(np.exp(1j * (theta - at)))) / width)
+    if rng.random() < 0.25:  # a torn side
+        at, span = rng.uniform(0, 2 * math.pi), rng.uniform(0.2, 0.8)
+        for _ in range(int(rng.integers(2, 8))):
+            notch, width = at + rng.uniform(-span, span), rng.uniform(0.03, 0.1)
+            r += rng.uniform(-0.12, 0.07) * np.exp(-((np.angle(np.exp(1j * (theta - notch))) / width) ** 2))
+    if rng.random() < 0.15:  # a dent
+        at, width = rng.uniform(0, 2 * math.pi), rng.uniform(0.2, 0.6)
+        r -= rng.uniform(0.1, 0.4) * np.exp(-((np.angle(np.exp(1j * (theta - at))) / width) ** 2))
+    stretch = rng.uniform(0.8, 1.25)
+    turn = rng.uniform(0, math.pi)
+    x, y = r * np.cos(theta) * stretch, r * np.sin(theta) / stretch
+    turned = np.stack([x * math.cos(turn) - y * math.sin(turn), x * math.sin(turn) + y * math.cos(turn)], axis=1)
+    return np.asarray(turned * radius, dtype=np.float64)
+
+
+def _surface(rng: Rng, kind: str) -> _Surface:
+    angle = rng.uniform(0, 2 * math.pi)
+    if kind == "faint":
+        return _Surface(rng.uniform(0.96, 1.03), rng.uniform(0.0, 0.06), 0.15, rng.uniform(0, 1), angle, rng.uniform(0.04, 0.2),
+                        rng.uniform(1.0, 2.2), rng.uniform(0, 0.04), 0.0)  # fmt: skip
+    if kind == "film":
+        return _Surface(rng.uniform(0.78, 0.95), rng.uniform(0.05, 0.3), rng.uniform(0.1, 0.4), rng.uniform(0, 1), angle, rng.uniform(0.1, 0.45),
+                        rng.uniform(1.2, 3.5), rng.uniform(0, 0.06), rng.uniform(0, 0.05))  # fmt: skip
+    if kind == "one_sided":
+        return _Surface(rng.uniform(0.9, 1.02), rng.uniform(0.5, 0.95), rng.uniform(0.05, 0.15), rng.uniform(0.85, 1.0), angle, rng.uniform(0.1, 0.5),
+                        rng.uniform(1.5, 4), rng.uniform(0, 0.08), rng.uniform(0, 0.06))  # fmt: skip
+    return _Surface(rng.uniform(0.85, 1.0), rng.uniform(0.45, 0.92), rng.uniform(0.2, 0.6), rng.uniform(0, 0.6), angle, rng.uniform(0.1, 0.6),
+                    rng.uniform(1.5, 5), rng.uniform(0, 0.08), rng.uniform(0, 0.22))  # fmt: skip
+
+
+def _shade(surface: _Surface, alpha: Field, depth: Field, unit: float, points: Points, rng: Rng) -> Field:
+    """The transmission of the drop's own body, shape (h, w)."""
+    near_edge = np.exp(-depth / np.float32(surface.rim_width))
+    gx = cv2.Sobel(depth, cv2.CV_32F, 1, 0, ksize=3)
+    gy = cv2.Sobel(depth, cv2.CV_32F, 0, 1, ksize=3)
+    norm = np.sqrt(gx * gx + gy * gy) + np.float32(1e-6)
+    facing = blur((math.cos(surface.side_angle) * gx + math.sin(surface.side_angle) * gy) / norm, 10.0 * unit)
+    weight = np.clip(1.0 - np.float32(surface.side) * (0.5 - 0.9 * facing), 0.0, 1.25)
+    body = surface.body * (1.0 - np.float32(surface.rim) * near_edge * weight) + np.float32(surface.lens) * depth**2
+    if rng.random() < 0.5:
+        body = body * (1.0 + np.float32(rng.uniform(0.01, 0.05)) * grain(rng, alpha.shape, 160.0 * unit))
+    canvas = np.full(alpha.shape, 128, dtype=np.uint8)
+    stroke(canvas, points, 255, surface.line_width * unit, closed=True)
+    ring = blur((canvas.astype(np.float32) - 128.0) / 127.0, 0.4 * surface.line_width * unit)
+    wide = blur(ring, 3.5 * max(unit, 0.3))
+    varied = np.clip(0.8 + 0.5 * grain(rng, alpha.shape, 220.0 * unit), 0.15, 1.5)
+    shade = 1.0 + alpha * (body - 1.0)
+    shade = shade * (1.0 - np.clip(np.float32(surface.line) * varied, 0, 0.92) * ring) + np.float32(surface.halo) * wide
+    return np.maximum(shade, 0.02).astype(np.float32)
+
+
+def draw_drop(rng: Rng, well: Well, unit: float, size: float = 1.0) -> Layer | None:
+    """The clear drop in its well, as a layer over the drop's surroundings; None if it would not show in the image."""
+    height, width = well.mask.shape
+    kind = str(rng.choice(["faint", "film", "dome", "one_sided"], p=[0.16, 0.27, 0.37, 0.2]))
+    surface = _surface(rng, kind)
+    base = min(well.radius, 560.0 * unit)
+    radius = size * base * float(rng.triangular(0.18, 0.42, 0.85))
+    toward = rng.uniform(0, 2 * math.pi)
+    touches = rng.random() < 0.22
+    off = base * (rng.uniform(0.75, 1.0) if touches else rng.uniform(0.0, 0.45) * max(0.2, 1.0 - radius / base))
+    points = outline(child(rng), radius)
+    x, y = well.centre[0] + off * math.cos(toward), well.centre[1] + off * math.sin(toward)
+    margin = 0.0 if rng.random() < 0.12 else 0.6
+    x = float(np.clip(x, margin * radius, width - margin * radius)) if margin * radius < width / 2 else width / 2
+    y = float(np.clip(y, margin * radius, height - margin * radius)) if margin * radius < height / 2 else height / 2
+    points = points + np.array([x, y])
+    spare = 12.0 * unit + 2.0
+    x0, y0 = (int(max(points[:, axis].min() - spare, 0)) for axis in (0, 1))
+    x1, y1 = (int(min(points[:, axis].max() + spare, extent)) for axis, extent in ((0, width), (1, height)))
+    if x1 - x0 < 4 or y1 - y0 < 4:
+        return None
+    canvas = np.zeros((y1 - y0, x1 - x0), dtype=np.uint8)
+    local = points - np.array([x0, y0])
+    fill(canvas, local, 255)
+    alpha = canvas.astype(np.float32) / 255.0 * well.mask[y0:y1, x0:x1]
+    if (alpha > 0.5).sum() < 12:
+        return None
+    free = cv2.copyMakeBorder((canvas > 127).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    away = cv2.distanceTransform(free, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    linear = np.minimum(away / max(float(away.max()), 1.0), 1.0)
+    depth = blur(np.sqrt(np.maximum(1.0 - (1.0 - linear) ** 2, 0.0)).astype(np.float32), 2.0 * unit) * (alpha > 0)
+    shade = _shade(surface, alpha, depth, unit, local, child(rng))
+    blank = np.zeros(alpha.shape, dtype=np.float32)
+    return Layer(unit, x0, y0, shade, blank, np.zeros(alpha.shape, dtype=np.uint8), alpha.astype(np.float32), depth.astype(np.float32))
