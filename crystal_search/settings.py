@@ -139,7 +139,7 @@ class Settings(_Section):
     scoring: Scoring = Scoring()
     search: list[Search] = Field(default_factory=lambda: [Search(name="everything unscored")])
     generator: Generator = Generator()
-    grid: GridSettings = Field(default_factory=GridSettings)
+    grid: GridSettings = Field(default_factory=lambda: GridSettings())
     finalizer: Finalizer = Finalizer()
 
     @property
