@@ -20,6 +20,7 @@ class _Surface:
     body: float
     rim: float
     rim_width: float
+    rim_fall: float
     side: float
     side_angle: float
     line: float
@@ -56,23 +57,23 @@ def outline(rng: Rng, radius: float) -> Points:
 def _surface(rng: Rng, kind: str) -> _Surface:
     angle = rng.uniform(0, 2 * math.pi)
     if kind == "faint":
-        return _Surface(rng.uniform(0.96, 1.03), rng.uniform(0.0, 0.06), 0.15, rng.uniform(0, 1), angle, rng.uniform(0.04, 0.2),
+        return _Surface(rng.uniform(0.96, 1.03), rng.uniform(0.0, 0.06), 0.15, 1.0, rng.uniform(0, 1), angle, rng.uniform(0.04, 0.2),
                         rng.uniform(1.0, 2.2), rng.uniform(0, 0.04), 0.0)  # fmt: skip
     if kind == "film":
-        return _Surface(rng.uniform(0.78, 0.95), rng.uniform(0.05, 0.3), rng.uniform(0.1, 0.4), rng.uniform(0, 1), angle, rng.uniform(0.1, 0.45),
+        return _Surface(rng.uniform(0.78, 0.95), rng.uniform(0.05, 0.3), rng.uniform(0.1, 0.4), rng.uniform(0.8, 1.6), rng.uniform(0, 1), angle, rng.uniform(0.1, 0.45),
                         rng.uniform(1.2, 3.5), rng.uniform(0, 0.06), rng.uniform(0, 0.05))  # fmt: skip
     if kind == "one_sided":
-        return _Surface(rng.uniform(0.9, 1.02), rng.uniform(0.5, 0.95), rng.uniform(0.05, 0.15), rng.uniform(0.85, 1.0), angle, rng.uniform(0.1, 0.5),
+        return _Surface(rng.uniform(0.9, 1.02), rng.uniform(0.5, 0.95), rng.uniform(0.04, 0.2), rng.uniform(0.8, 1.6), rng.uniform(0.85, 1.0), angle, rng.uniform(0.1, 0.5),
                         rng.uniform(1.5, 4), rng.uniform(0, 0.08), rng.uniform(0, 0.06))  # fmt: skip
-    return _Surface(rng.uniform(0.85, 1.0), rng.uniform(0.45, 0.92), rng.uniform(0.2, 0.6), rng.uniform(0, 0.6), angle, rng.uniform(0.1, 0.6),
+    return _Surface(rng.uniform(0.85, 1.0), rng.uniform(0.45, 0.92), rng.uniform(0.12, 0.55), rng.uniform(0.8, 1.7), rng.uniform(0, 0.6), angle, rng.uniform(0.1, 0.6),
                     rng.uniform(1.5, 5), rng.uniform(0, 0.08), rng.uniform(0, 0.22))  # fmt: skip
 
 
-def _shade(surface: _Surface, alpha: Field, depth: Field, unit: float, points: Points, rng: Rng) -> Field:
+def _shade(surface: _Surface, alpha: Field, linear: Field, depth: Field, unit: float, points: Points, rng: Rng) -> Field:
     """The transmission of the drop's own body, shape (h, w)."""
-    near_edge = np.exp(-depth / np.float32(surface.rim_width))
-    gx = cv2.Sobel(depth, cv2.CV_32F, 1, 0, ksize=3)
-    gy = cv2.Sobel(depth, cv2.CV_32F, 0, 1, ksize=3)
+    near_edge = np.exp(-((linear / np.float32(surface.rim_width)) ** np.float32(surface.rim_fall)))
+    gx = cv2.Sobel(linear, cv2.CV_32F, 1, 0, ksize=3)
+    gy = cv2.Sobel(linear, cv2.CV_32F, 0, 1, ksize=3)
     norm = np.sqrt(gx * gx + gy * gy) + np.float32(1e-6)
     facing = blur((math.cos(surface.side_angle) * gx + math.sin(surface.side_angle) * gy) / norm, 10.0 * unit)
     weight = np.clip(1.0 - np.float32(surface.side) * (0.5 - 0.9 * facing), 0.0, 1.25)
@@ -118,8 +119,8 @@ def draw_drop(rng: Rng, well: Well, unit: float, size: float = 1.0) -> Layer | N
         return None
     free = cv2.copyMakeBorder((canvas > 127).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     away = cv2.distanceTransform(free, cv2.DIST_L2, 5)[1:-1, 1:-1]
-    linear = np.minimum(away / max(float(away.max()), 1.0), 1.0)
+    linear = blur(np.minimum(away / max(float(away.max()), 1.0), 1.0).astype(np.float32), 2.5 * unit)
     depth = blur(np.sqrt(np.maximum(1.0 - (1.0 - linear) ** 2, 0.0)).astype(np.float32), 2.0 * unit) * (alpha > 0)
-    shade = _shade(surface, alpha, depth, unit, local, child(rng))
+    shade = _shade(surface, alpha, linear.astype(np.float32), depth, unit, local, child(rng))
     blank = np.zeros(alpha.shape, dtype=np.float32)
     return Layer(unit, x0, y0, shade, blank, np.zeros(alpha.shape, dtype=np.uint8), alpha.astype(np.float32), depth.astype(np.float32))

@@ -187,26 +187,25 @@ def draw_empty_well(rng: Rng, imager: str, width: int) -> Well:
     gx, gy = field_rng.normal(0.0, style.uneven, 2)
     slow = slow + gx * np.linspace(-1, 1, coarse[1])[np.newaxis, :] + gy * np.linspace(-1, 1, coarse[0])[:, np.newaxis]
     channels = len(style.colour)
-    hue_cell = float(field_rng.uniform(180, 600)) * scale
+    hue_cell = float(field_rng.uniform(450, 1300)) * scale
     tints = [1.0 + style.tint * np.tanh(cloud(field_rng, coarse, hue_cell, 2, 0.3)) for _ in range(channels)]
     frame_level = float(np.mean(style.frame) / np.mean(style.colour))
     reach = 400.0
     steps = np.arange(-reach, reach, 0.25)
     table = _profile(style, frame_level, steps).astype(np.float32)
+    if frame_rng.random() < 0.5:  # walls are seldom quite even
+        distance = distance + np.float32(frame_rng.uniform(0.5, 4.0)) * grain(frame_rng, shape, float(frame_rng.uniform(20, 120)) * unit)
     index = np.clip((distance + np.float32(reach)) * np.float32(4.0), 0, len(table) - 1).astype(np.int32)
     walls = table[index]
     outside = distance > style.wall
     if frame_rng.random() < 0.7 and outside.any():
-        texture = 1.0 + np.float32(frame_rng.uniform(0.02, 0.12)) * cloud(frame_rng, shape, 60.0 * unit, 4, 0.7)
+        texture = 1.0 + np.float32(frame_rng.uniform(0.01, 0.07)) * cloud(frame_rng, shape, 150.0 * unit, 5, 0.6)
         walls = np.where(outside, walls * texture, walls)
-    if frame_rng.random() < 0.5:
-        wander = 1.0 + np.float32(frame_rng.uniform(0.1, 0.5)) * grain(frame_rng, shape, 25.0 * unit)
-        walls = np.where((distance > 0) & ~outside, walls * np.maximum(wander, 0.2), walls)
     light = np.empty((*shape, channels), dtype=np.float32)
     for channel, level in enumerate(style.colour):
         ground = cv2.resize((level * slow * tints[channel]).astype(np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
         np.multiply(ground, walls, out=light[..., channel])
-    mask = distance < 0
+    mask = np.asarray(distance < 0, dtype=np.bool_)
     centre = (style.centre[0] * unit, style.centre[1] * unit)
     um_per_px = style.um_per_px / unit if style.um_per_px else None
     return Well(light, mask, centre, style.radius * unit, um_per_px)

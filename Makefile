@@ -1,0 +1,40 @@
+# `make demo` and `make test` set up all they need below .venv; nothing else on the machine is changed.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# The lock pins exactly what was tested; pyproject.toml has the lower bounds.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
+
+.PHONY: demo test lint lock clean
+demo: $(VENV)/.demo-ready
+	$(BIN)/crystal-search demo $(DEMO)
+
+test: lint
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(VENV)/.test-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing; on Debian or Ubuntu: apt-get install python3.11 python3.11-venv"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) can not make environments; on Debian or Ubuntu: apt-get install python3.11-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo-ready: pyproject.toml requirements.lock | $(BIN)/python
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.test-ready: pyproject.toml requirements.lock | $(BIN)/python
+	$(INSTALL) -e '.[training,dev]'
+	@touch $@ $(VENV)/.demo-ready
+
+# Package indexes are left out of the file on purpose: a site has its own.
+lock: $(VENV)/.test-ready
+	$(BIN)/pip-compile --quiet --strip-extras --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-annotate \
+	  --extra training --extra oracle --extra postgres --extra build --extra dev --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) demo-output dist

@@ -1,0 +1,152 @@
+"""Draws whole wells with their ground truth: a pure function of a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from training.synthetic.camera import photograph
+from training.synthetic.crystals import paint_bad_form, paint_harvestable, paint_overnucleated
+from training.synthetic.dirt import paint_features, soil, soil_drop
+from training.synthetic.drops import draw_drop
+from training.synthetic.layer import Box, Layer
+from training.synthetic.others import paint_null, paint_other, paint_phase_separation, paint_spherulites
+from training.synthetic.precipitates import paint_haze, paint_precipitate, paint_precipitate_bad, paint_precipitate_good
+from training.synthetic.textures import Rng
+from training.synthetic.wells import IMAGERS, REFERENCE_WIDTH, Well, draw_empty_well
+
+
+@dataclass(frozen=True)
+class SyntheticWell:
+    """A drawn well and what is true of it.
+
+    ``image`` uint8 (h, w, 3) RGB; ``drop_mask`` and ``well_mask`` bool (h, w); ``class_name`` of the drop, None for a well without one;
+    ``boxes`` of crystals, spherulites, droplets and bubbles; ``object_mask`` uint8 (h, w): 0 for nothing, else 1 + the index in
+    ``crystal_search.classes.NAMES`` of what covers the pixel; ``um_per_px`` of this image, None where the imager's scale is unknown.
+    """
+
+    image: npt.NDArray[np.uint8]
+    drop_mask: npt.NDArray[np.bool_]
+    well_mask: npt.NDArray[np.bool_]
+    class_name: str | None
+    boxes: tuple[Box, ...]
+    object_mask: npt.NDArray[np.uint8]
+    imager: str
+    um_per_px: float | None
+    seed: int
+
+
+def _paint_clear(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
+    """Nothing grows in a clear drop."""
+
+
+_PAINTERS: dict[str, Callable[[Layer, Rng, float], None]] = {
+    "crystals_harvestable": paint_harvestable,
+    "crystals_bad_form": paint_bad_form,
+    "crystals_overnucleated": paint_overnucleated,
+    "precipitate": paint_precipitate,
+    "precipitate_bad": paint_precipitate_bad,
+    "precipitate_good": paint_precipitate_good,
+    "null_experiment": paint_null,
+    "other": paint_other,
+    "spherulites": paint_spherulites,
+    "phase_separation": paint_phase_separation,
+    "clear": _paint_clear,
+    "clear_with_other_features": paint_features,
+}
+
+#: The classes that a drop can have: all but ``rim``.
+DROP_CLASSES: tuple[str, ...] = tuple(_PAINTERS)
+#: Classes among whose things a little precipitate may lie.
+_HAZY = ("crystals_harvestable", "crystals_bad_form", "crystals_overnucleated", "spherulites", "phase_separation", "other")
+_EMPTY_SHARE = 0.17
+_COMMON = {"clear": 1.8, "precipitate": 1.3, "crystals_harvestable": 1.5}
+#: Weights of red, green and blue in the brown that precipitate absorbs.
+_BROWN = np.array([0.75, 1.0, 1.4], dtype=np.float32)
+
+# Each part of a picture draws from a stream of its own: a change in one leaves the others as they were.
+_CHOICE, _WELL, _DROP, _CONTENTS, _DROP_DIRT, _WELL_DIRT, _CAMERA = range(7)
+
+
+def _stream(seed: int, part: int, detail: int = 0) -> Rng:
+    return np.random.default_rng([seed, part, detail])
+
+
+def _choose(seed: int, class_name: str | None, imager: str | None) -> tuple[str | None, str]:
+    rng = _stream(seed, _CHOICE)
+    chosen_imager = str(rng.choice(IMAGERS))
+    empty, pick = rng.random() < _EMPTY_SHARE, rng.random()
+    if class_name == "random":
+        weights = np.cumsum([_COMMON.get(name, 1.0) for name in DROP_CLASSES])
+        class_name = None if empty else DROP_CLASSES[int(np.searchsorted(weights / weights[-1], pick))]
+    if class_name is not None and class_name not in _PAINTERS:
+        raise ValueError(f"unknown drop class {class_name!r}: known are {', '.join(DROP_CLASSES)}")
+    if imager is not None and imager not in IMAGERS:
+        raise ValueError(f"unknown imager {imager!r}: known are {', '.join(IMAGERS)}")
+    return class_name, imager or chosen_imager
+
+
+def _blank_layer(well: Well, unit: float) -> Layer:
+    """A layer over the whole image, for what lies anywhere on the plate."""
+    shape = well.mask.shape
+    ones = np.ones(shape, dtype=np.float32)
+    return Layer(unit, 0, 0, ones, np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.uint8), np.ones(shape, dtype=np.float32), ones)
+
+
+def _draw(seed: int, class_name: str | None, width: int, imager: str, inspection: int, maturity: float) -> SyntheticWell:
+    unit = width / REFERENCE_WIDTH
+    well = draw_empty_well(_stream(seed, _WELL), imager, width)
+    drop = draw_drop(_stream(seed, _DROP), well, unit) if class_name is not None else None
+    shape = well.mask.shape
+    drop_mask = np.zeros(shape, dtype=np.bool_)
+    object_mask = np.zeros(shape, dtype=np.uint8)
+    light = well.light
+    boxes: tuple[Box, ...] = ()
+    if drop is not None and class_name is not None:
+        dirt = _stream(seed, _DROP_DIRT)
+        contents = _stream(seed, _CONTENTS, DROP_CLASSES.index(class_name))
+        if class_name in _HAZY and contents.random() < 0.25:
+            paint_haze(drop, contents)
+        soil_drop(drop, dirt)
+        _PAINTERS[class_name](drop, contents, maturity)
+        part = (slice(drop.y0, drop.y0 + drop.shape[0]), slice(drop.x0, drop.x0 + drop.shape[1]))
+        light[part] *= drop.transmission[..., np.newaxis]
+        if drop.absorption.any():
+            light[part] *= np.exp(-drop.absorption[..., np.newaxis] * _BROWN[-light.shape[2] :] if light.shape[2] == 3 else -drop.absorption[..., np.newaxis])
+        drop_mask[part] = drop.inside > 0.5
+        object_mask[part] = drop.marks
+        boxes = tuple(drop.boxes)
+    plate = _blank_layer(well, unit)
+    soil(plate, _stream(seed, _WELL_DIRT), 1.3 if class_name is None else 1.0)
+    light *= plate.transmission[..., np.newaxis]
+    image = photograph(light, _stream(seed, _CAMERA, inspection), unit)
+    present = class_name if drop is not None else None
+    return SyntheticWell(image, drop_mask, well.mask, present, boxes, object_mask, imager, well.um_per_px, seed)
+
+
+def draw_well(seed: int, class_name: str | None = "random", *, width: int = 1280, imager: str | None = None) -> SyntheticWell:
+    """A well drawn from ``seed``, ``width`` px wide: the same seed gives the same pixels, another width the same scene.
+
+    ``class_name`` is one of ``DROP_CLASSES``, None for a well without a drop, or ``"random"``, of which about 17 % have no drop.
+    Raises ``ValueError`` for an unknown class or imager.
+    """
+    chosen, chosen_imager = _choose(seed, class_name, imager)
+    return _draw(seed, chosen, width, chosen_imager, 0, 1.0)
+
+
+def draw_time_course(
+    seed: int, class_names: Sequence[str | None], *, width: int = 1280, imager: str | None = None
+) -> list[SyntheticWell]:
+    """One picture for each inspection of one drop: same well, outline and dirt; contents as named, growing while the class stays."""
+    course = []
+    age = 0
+    for inspection, class_name in enumerate(class_names):
+        age = age + 1 if inspection and class_name == class_names[inspection - 1] else 0
+        chosen, chosen_imager = _choose(seed, class_name, imager)
+        remaining = sum(1 for later in class_names[inspection + 1 :] if later == class_name)
+        maturity = 1.0 if remaining == 0 else (age + 1.5) / (age + 1.5 + remaining)
+        course.append(_draw(seed, chosen, width, chosen_imager, inspection, maturity))
+    return course

@@ -1,0 +1,161 @@
+"""Spherulites, phase separation, films and folds, and drops that failed."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from training.synthetic.dirt import bubble
+from training.synthetic.layer import Layer, Mask, stroke
+from training.synthetic.textures import Field, Rng, blur, child, cloud, curve, relief, ridges, smoothstep, warped
+
+
+def _spherulite(rng: Rng, radius: float, unit: float, dark: float) -> tuple[Field, Field]:
+    """A round body of radial fibres, as transmission and mask."""
+    side = math.ceil(2.6 * radius + 6)
+    rows = np.arange(side, dtype=np.float32)[:, np.newaxis] - np.float32(side / 2)
+    columns = np.arange(side, dtype=np.float32)[np.newaxis, :] - np.float32(side / 2)
+    away = np.sqrt(rows**2 + columns**2)
+    around = (np.arctan2(rows, columns) + math.pi) * np.float32(128 / (2 * math.pi))
+    lobes = rng.standard_normal(128).astype(np.float32)
+    fine = np.concatenate([lobes, lobes[:1]])[np.clip(around, 0, 127.99).astype(np.int32)]
+    coarse = np.convolve(np.tile(rng.standard_normal(128), 3), np.ones(18) / 18, "same")[128:257].astype(np.float32)
+    bumpy = 1.0 + np.float32(rng.uniform(0.02, 0.25)) * coarse[np.clip(around, 0, 127.99).astype(np.int32)]
+    reach = away / (np.float32(radius) * bumpy)
+    soft = np.float32(max(0.04, 0.9 / radius))
+    mask = np.clip((1.0 - reach) / soft + 0.5, 0, 1).astype(np.float32)
+    thickness = np.sqrt(np.clip(1.0 - reach**2, 0.0, 1.0))
+    if rng.random() < 0.65:
+        passes = 1.0 - np.float32(dark) * (0.55 + 0.45 * thickness)
+    else:  # light within, dark at the edge
+        passes = 1.0 - np.float32(dark) * np.exp(-((1.0 - np.minimum(reach, 1)) / np.float32(rng.uniform(0.1, 0.3))))
+    passes = passes * (1.0 + np.float32(rng.uniform(0.05, 0.25)) * blur(fine, 0.3 * unit + 0.3) * np.minimum(reach * 1.6, 1.0))
+    passes = passes * (1.0 + np.float32(rng.uniform(0.05, 0.25)) * cloud(rng, (side, side), 5.0 * unit + 1, 2))
+    halo = np.exp(-(((reach - 1.08) / 0.07) ** 2)) * np.float32(rng.uniform(0, 0.12))
+    return np.clip(1.0 + mask * (passes - 1.0) + halo, 0.04, 1.5).astype(np.float32), mask
+
+
+def paint_spherulites(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
+    """Round, radially textured bodies, one or many."""
+    count = int(rng.choice([1, 3, 6, 12, 40], p=[0.12, 0.23, 0.3, 0.22, 0.13]))
+    room = layer.extent / (1.3 * math.sqrt(count))
+    typical = maturity * max(min(float(rng.uniform(7, 55)) * layer.unit, room), 6.0 * layer.unit)
+    dark = float(rng.uniform(0.45, 0.92))
+    brown = float(rng.uniform(0.0, 0.6))
+    for _ in range(count):
+        own = child(rng)
+        radius = max(typical * float(own.lognormal(0, 0.22)), 5.0 * layer.unit, 1.5)
+        transmission, mask = _spherulite(own, radius, layer.unit, dark)
+        x, y = layer.place(own, 0.15)
+        layer.stamp(x, y, transmission, mask, "spherulites", absorption=mask * np.float32(brown))
+
+
+def droplet(rng: Rng, radius: float, strength: float, bright: float, edge: float) -> tuple[Field, Field]:
+    """An oily droplet: a dark and a bright ring, and a lens within; transmission and mask."""
+    side = math.ceil(2.5 * radius + 6)
+    stretch = rng.uniform(0.92, 1.08)
+    rows = (np.arange(side, dtype=np.float32)[:, np.newaxis] - np.float32(side / 2)) * np.float32(stretch)
+    columns = (np.arange(side, dtype=np.float32)[np.newaxis, :] - np.float32(side / 2)) / np.float32(stretch)
+    reach = np.sqrt(rows**2 + columns**2) / np.float32(radius)
+    thin = np.float32(max(edge, 0.7 / radius))
+    ring = np.exp(-(((reach - 1.0) / thin) ** 2))
+    inner = np.exp(-(((reach - 1.0 + 2.2 * thin) / thin) ** 2))
+    lens = np.exp(-((reach / 0.55) ** 2))
+    passes = 1.0 - np.float32(strength) * ring + np.float32(bright) * (0.6 * inner + lens)
+    return np.clip(passes, 0.08, 1.6).astype(np.float32), (reach < 1.0).astype(np.float32)
+
+
+def paint_phase_separation(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
+    """Droplets within the drop, of many sizes, and at times a large oily region."""
+    strength, edge = float(rng.uniform(0.15, 0.7)), float(rng.uniform(0.08, 0.3))
+    bright = float(rng.uniform(0.03, 0.3)) * float(rng.choice([1.0, 1.0, -0.6]))
+    typical = maturity * float(rng.uniform(3.5, 26))
+    count = int(np.clip(rng.uniform(0.1, 0.6) * (layer.extent / layer.unit / typical) ** 2 * 0.5, 12, 260))
+    own = child(rng)
+    for _ in range(count):
+        radius = typical * float(np.clip(own.lognormal(0.0, 0.5), 0.4, 4.0))
+        radius = min(max(radius, 3.0) * layer.unit, 0.4 * layer.extent)
+        x, y = layer.place(own, 0.08)
+        transmission, mask = droplet(own, max(radius, 1.0), strength, bright, edge)
+        layer.stamp(x, y, transmission, mask, "phase_separation", box=radius > 6 * layer.unit)
+    if rng.random() < 0.3:
+        blobs = cloud(child(rng), layer.shape, 0.7 * layer.extent, 2)
+        field = blobs - np.float32(rng.uniform(-0.3, 0.5))
+        line = blur(ridges(field / np.maximum(np.abs(relief(blobs, 0.0)), 0.7), 14.0), 0.8 * layer.unit)
+        layer.transmission *= 1.0 + layer.inside * (-np.float32(rng.uniform(0.1, 0.5)) * line - np.float32(rng.uniform(0, 0.1)) * smoothstep(0, 0.2, field))
+        layer.mark((field > 0) & (layer.depth > 0.05), "phase_separation")
+
+
+def paint_other(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
+    """Gelatinous films, folds of a skin, inner boundaries, stuff that does not belong here."""
+    unit = layer.unit
+    kinds = rng.choice(["folds", "film", "inner", "matter"], size=int(rng.integers(1, 4)), replace=False, p=[0.35, 0.25, 0.2, 0.2])
+    covered = np.zeros(layer.shape, dtype=np.float32)
+    for kind in kinds:
+        own = child(rng)
+        angle = own.uniform(0, 2 * math.pi)
+        if kind == "folds":
+            field = warped(own, cloud(own, layer.shape, float(own.uniform(0.5, 1.0)) * layer.extent, 2), 0.6 * layer.extent, 0.2 * layer.extent)
+            line = ridges(field, float(own.uniform(7, 18)))
+            cover = smoothstep(-0.4, 0.5, cloud(own, layer.shape, layer.extent, 2) + np.float32(0.5))
+            passes = 1.0 + np.float32(own.uniform(0.04, 0.12)) * relief(blur(line, 2.0 * unit), angle) - np.float32(own.uniform(0.1, 0.5)) * line
+            seen = cover
+        elif kind == "film":
+            field = warped(own, cloud(own, layer.shape, float(own.uniform(0.3, 0.8)) * layer.extent, 3, 0.4), 0.5 * layer.extent, 0.15 * layer.extent)
+            cover = smoothstep(-0.5, 0.4, cloud(own, layer.shape, 1.2 * layer.extent, 2) + np.float32(0.4))
+            passes = 1.0 + np.float32(own.uniform(0.05, 0.16)) * np.tanh(relief(blur(field, 2.0 * unit), angle))
+            layer.absorption += layer.inside * cover * np.float32(own.uniform(0, 0.25)) * smoothstep(-0.5, 1.5, field)
+            seen = cover
+        elif kind == "inner":
+            field = cloud(own, layer.shape, 1.3 * layer.extent, 3, 0.4) + (layer.depth - 0.6)
+            step = smoothstep(-0.06, 0.06, field)
+            line = np.exp(-((field / 0.06) ** 2))
+            passes = 1.0 + np.float32(own.uniform(-0.25, 0.15)) * step - np.float32(own.uniform(0.1, 0.4)) * line
+            cover, seen = np.ones(layer.shape, dtype=np.float32), smoothstep(0.9, 0.3, np.abs(field))
+        else:
+            x, y = layer.place(own, 0.25)
+            rows = (np.arange(layer.shape[0], dtype=np.float32) - np.float32(y))[:, np.newaxis]
+            columns = (np.arange(layer.shape[1], dtype=np.float32) - np.float32(x))[np.newaxis, :]
+            reach = np.sqrt(rows**2 + columns**2) / np.float32(layer.extent * own.uniform(0.15, 0.45))
+            texture = cloud(own, layer.shape, 0.25 * layer.extent, 5, 0.6)
+            cover = smoothstep(1.15, 0.85, reach + 0.3 * texture)
+            passes = np.float32(own.uniform(0.5, 0.95)) + np.float32(own.uniform(0.03, 0.15)) * texture
+            layer.absorption += layer.inside * cover * np.float32(own.uniform(0.05, 0.5))
+            seen = cover
+        layer.transmission *= 1.0 + np.float32(maturity) * layer.inside * cover * (np.clip(passes, 0.1, 1.6) - 1.0)
+        covered = np.maximum(covered, seen)
+    layer.mark((covered > 0.4) & (layer.depth > 0.05), "other")
+
+
+def paint_null(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
+    """A drop that dried out or was never dispensed well: residue, a ring of bubbles, a collapsed skin."""
+    unit = layer.unit
+    kind = str(rng.choice(["residue", "bubbles", "collapsed"], p=[0.45, 0.2, 0.35]))
+    if kind == "residue":  # a crust that follows the edge and broken matter within
+        band = np.exp(-(((layer.depth - np.float32(rng.uniform(0.1, 0.4))) / np.float32(rng.uniform(0.05, 0.15))) ** 2))
+        broken = cloud(child(rng), layer.shape, 50.0 * unit, 5, 0.7)
+        crust = np.clip(band + 0.4 * smoothstep(0.3, 1.2, cloud(child(rng), layer.shape, 0.6 * layer.extent, 3)), 0, 1) * smoothstep(-0.8, 0.6, broken)
+        bumps = relief(cloud(child(rng), layer.shape, 14.0 * unit, 4, 0.7), rng.uniform(0, 6.28))
+        layer.transmission *= 1.0 + layer.inside * crust * (np.float32(rng.uniform(0.06, 0.2)) * bumps - np.float32(rng.uniform(0.15, 0.5)))
+        layer.absorption += layer.inside * crust * np.float32(rng.uniform(0.05, 0.4))
+        layer.mark((layer.depth > 0.02) & (blur(crust, 8 * unit) > 0.12), "null_experiment")
+    elif kind == "bubbles":
+        ring = child(rng)
+        for _ in range(int(ring.integers(15, 60))):
+            x, y = layer.place(ring, 0.1)
+            transmission, mask = bubble(ring, max(float(ring.uniform(3, 13)) * unit, 1.0))
+            layer.stamp(x, y, transmission, mask, "null_experiment", box=False)
+        around = cv2.morphologyEx(layer.marks, cv2.MORPH_CLOSE, np.ones((max(3, int(50 * unit) | 1),) * 2, np.uint8)) > 0
+        layer.mark(around, "null_experiment")
+    else:
+        canvas: Mask = np.full(layer.shape, 128, dtype=np.uint8)
+        own = child(rng)
+        for _ in range(int(own.integers(8, 30))):
+            start = np.array(layer.place(own, 0.05))
+            stroke(canvas, curve(own, start, own.uniform(0.3, 1.2) * layer.extent, own.uniform(0.3, 2.5)), int(own.uniform(20, 90)), own.uniform(1, 6) * unit)
+        lines = blur(canvas.astype(np.float32) / 128, 1.0 * unit)
+        sheet = cloud(child(rng), layer.shape, 0.4 * layer.extent, 5, 0.65)
+        layer.transmission *= 1.0 + layer.inside * (lines * (0.85 + 0.1 * relief(blur(sheet, unit), rng.uniform(0, 6.28)) * 0.6) - 1.0)
+        layer.mark(layer.depth > 0.03, "null_experiment")

@@ -1,0 +1,125 @@
+"""Precipitates: granular, amorphous, heavy and light, skins and wrinkles."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from training.synthetic.layer import Layer, Mask, stroke
+from training.synthetic.textures import Field, Rng, blur, child, cloud, grain, relief, ridges, smoothstep, warped
+
+
+def _cover(layer: Layer, rng: Rng) -> Field:
+    """Where in the drop the precipitate lies, 0-1 of shape (h, w): all of it, a part, a settled heap, or a ring."""
+    kind = str(rng.choice(["all", "part", "heap", "ring"], p=[0.45, 0.25, 0.2, 0.1]))
+    if kind == "all":
+        return np.clip(layer.depth * 6.0, 0.0, 1.0).astype(np.float32)
+    if kind == "part":
+        field = cloud(child(rng), layer.shape, 1.4 * layer.extent, 3)
+        return smoothstep(-0.6, 0.5, field + np.float32(rng.uniform(0.0, 0.7)))
+    if kind == "ring":
+        at, width = rng.uniform(0.25, 0.7), rng.uniform(0.12, 0.3)
+        return np.exp(-(((layer.depth - np.float32(at)) / np.float32(width)) ** 2)).astype(np.float32)
+    x, y = layer.place(rng, 0.3)
+    reach = layer.extent * rng.uniform(0.3, 0.7)
+    rows = (np.arange(layer.shape[0], dtype=np.float32) - np.float32(y))[:, np.newaxis]
+    columns = (np.arange(layer.shape[1], dtype=np.float32) - np.float32(x))[np.newaxis, :]
+    away = np.sqrt(rows**2 + columns**2) / np.float32(reach)
+    return smoothstep(1.3, 0.5, away + 0.25 * cloud(child(rng), layer.shape, 0.5 * layer.extent, 4))
+
+
+def _granules(layer: Layer, rng: Rng, size: float, density: Field, depth: float, sharp: bool) -> Field:
+    """Transmission of dots of about ``size`` px (of 1280), as dense as ``density`` says, each letting 1 - ``depth`` of the light pass."""
+    cell = max(size * layer.unit, 1.0)
+    dots = grain(child(rng), layer.shape, cell)
+    if sharp:
+        dots = dots - np.float32(0.5) * blur(dots, cell)
+    faded = depth * min(1.0, size * layer.unit)  # what is finer than a pixel averages out
+    amount = smoothstep(0.2, 1.6, dots + np.float32(2.2) * density - np.float32(1.0))
+    return (1.0 - np.float32(faded) * amount).astype(np.float32)
+
+
+def _rods(layer: Layer, rng: Rng, cover: Field, count: int) -> None:
+    """Short rods among the precipitate: they are no crystals."""
+    canvas: Mask = np.full(layer.shape, 128, dtype=np.uint8)
+    own = child(rng)
+    for _ in range(count):
+        x, y = layer.place(own, 0.05)
+        angle, half = own.uniform(0, math.pi), own.uniform(2, 9) * layer.unit
+        along = np.array([math.cos(angle), math.sin(angle)]) * half
+        stroke(canvas, np.array([[x, y] - along, [x, y] + along]), int(own.uniform(40, 95)), own.uniform(0.8, 1.8) * layer.unit)
+    layer.transmission *= 1.0 + layer.inside * cover * (canvas.astype(np.float32) / 128 - 1.0)
+
+
+def _lay(layer: Layer, class_name: str, cover: Field, transmission: Field, brown: Field | None, threshold: float = 0.3) -> None:
+    """Multiplies a precipitate into the layer and labels where it is dense."""
+    layer.transmission *= 1.0 + layer.inside * cover * (transmission - 1.0)
+    if brown is not None:
+        layer.absorption += layer.inside * cover * np.maximum(brown, 0.0)
+    layer.mark(cover > threshold, class_name)
+
+
+def paint_precipitate(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
+    """Ordinary precipitate: granular or amorphous, brown, in smoky clouds or everywhere."""
+    cover = _cover(layer, rng) * np.float32(maturity)
+    unit = layer.unit
+    kind = str(rng.choice(["granular", "amorphous", "smoky"], p=[0.4, 0.3, 0.3]))
+    clumps = cloud(child(rng), layer.shape, 0.7 * layer.extent, 5, 0.65)
+    if kind == "granular":
+        density = np.clip(0.45 + 0.35 * clumps, 0.05, 1.2) * cover
+        passes = _granules(layer, rng, float(rng.uniform(2.0, 5.0)), density, float(rng.uniform(0.35, 0.75)), True)
+        brown = np.float32(rng.uniform(0.05, 0.4)) * smoothstep(0.2, 1.1, density)
+    else:
+        base = cloud(child(rng), layer.shape, float(rng.uniform(60, 200)) * unit, 6, float(rng.uniform(0.6, 0.8)))
+        if kind == "smoky":
+            base = warped(rng, base, 120.0 * unit, float(rng.uniform(20, 70)) * unit)
+            base = base - np.float32(1.2) * ridges(clumps, 2.5)
+        contrast = rng.uniform(0.06, 0.2)
+        passes = np.clip(rng.uniform(0.72, 0.96) + np.float32(contrast) * base, 0.15, 1.15)
+        if rng.random() < 0.7:
+            passes = passes * (1.0 + np.float32(rng.uniform(0.02, 0.07)) * relief(cloud(child(rng), layer.shape, 30.0 * unit, 4, 0.7), rng.uniform(0, 6.28)))
+        if rng.random() < 0.6:
+            passes = passes * _granules(layer, rng, float(rng.uniform(2.0, 4.0)), np.clip(0.3 - 0.2 * base, 0, 1), float(rng.uniform(0.15, 0.45)), True)
+        brown = np.float32(rng.uniform(0.03, 0.3)) * smoothstep(-0.5, 1.8, -base)
+    _lay(layer, "precipitate", cover, passes.astype(np.float32), brown)
+    if rng.random() < 0.3:
+        _rods(layer, rng, cover, int(rng.integers(10, 90)))
+
+
+def paint_precipitate_bad(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
+    """Heavy precipitate: dark brown clumps, and a skin that wrinkles."""
+    cover = _cover(layer, rng) * np.float32(maturity)
+    unit = layer.unit
+    lumps = cloud(child(rng), layer.shape, float(rng.uniform(50, 160)) * unit, 6, 0.68)
+    heavy = smoothstep(-0.3, 0.9, lumps + np.float32(rng.uniform(-0.2, 0.7)))
+    passes = 1.0 - np.float32(rng.uniform(0.35, 0.75)) * heavy
+    fine = cloud(child(rng), layer.shape, 12.0 * unit, 4, 0.8)
+    passes = passes * (1.0 + np.float32(rng.uniform(0.04, 0.16)) * fine * (0.3 + heavy))
+    if rng.random() < 0.6:  # a wrinkled skin
+        folds = warped(rng, cloud(child(rng), layer.shape, float(rng.uniform(60, 160)) * unit, 3), 150.0 * unit, 45.0 * unit)
+        sheet = ridges(folds, float(rng.uniform(3, 8)))
+        passes = passes * (1.0 + np.float32(rng.uniform(0.05, 0.16)) * relief(blur(sheet, 1.2 * unit), rng.uniform(0, 6.28)))
+        passes = passes * (1.0 - np.float32(rng.uniform(0.1, 0.5)) * sheet)
+    brown = np.float32(rng.uniform(0.1, 0.55)) * heavy
+    _lay(layer, "precipitate_bad", cover, np.clip(passes, 0.05, 1.4).astype(np.float32), brown)
+
+
+def paint_precipitate_good(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
+    """Fine, light, even granular precipitate."""
+    cover = _cover(layer, rng) * np.float32(maturity)
+    density = np.clip(rng.uniform(0.25, 0.6) + 0.12 * cloud(child(rng), layer.shape, 0.8 * layer.extent, 3), 0.05, 1.0) * cover
+    passes = _granules(layer, rng, float(rng.uniform(2.0, 3.6)), density, float(rng.uniform(0.16, 0.42)), bool(rng.random() < 0.6))
+    if rng.random() < 0.6:
+        bumps = relief(cloud(child(rng), layer.shape, float(rng.uniform(4, 9)) * layer.unit, 2, 0.6), rng.uniform(0, 6.28))
+        passes = passes * (1.0 + np.float32(rng.uniform(0.02, 0.06) * min(1.0, 2 * layer.unit)) * bumps)
+    brown = np.float32(rng.uniform(0.0, 0.1)) * density
+    _lay(layer, "precipitate_good", cover, passes.astype(np.float32), brown)
+
+
+def paint_haze(layer: Layer, rng: Rng) -> None:
+    """A little precipitate around other things, too thin to be labelled."""
+    cover = np.clip(_cover(layer, rng), 0, 1)
+    density = np.clip(rng.uniform(0.05, 0.35) + 0.2 * cloud(child(rng), layer.shape, 0.5 * layer.extent, 4), 0.0, 1.0)
+    passes = _granules(layer, rng, float(rng.uniform(2.0, 3.5)), density, float(rng.uniform(0.08, 0.25)), True)
+    layer.transmission *= 1.0 + layer.inside * cover * (passes - 1.0)
