@@ -78,7 +78,7 @@ class Scoring(_Section):
     )
     chops: Annotated[int, Field(ge=0, le=MAX_CHOPS)] = Field(5, description="How many of the best chops come back.")
     overlays: list[Literal["all", "crystal", "precipitate", "other", "clear", "unsure", "no_drop"]] = Field(
-        default_factory=lambda: ["all"], description="Which results come back as a picture."
+        ["all"], description="Which results come back as a picture."
     )
 
 

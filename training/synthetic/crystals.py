@@ -19,7 +19,11 @@ _NEUTRAL = 160
 
 @dataclass(frozen=True)
 class Look:
-    """How a drop's crystals refract: facet contrast, edge darkness and width (a share of the size), light's angle, brown density."""
+    """How a drop's crystals refract.
+
+    Contrast of facets, darkness and width (a share of the size) of edges, the light's angle, glow towards it, brown density, blur in px,
+    how much darker the edges away from the light are, and how much corners are rounded (share of the size).
+    """
 
     facets: float
     edges: float
@@ -28,18 +32,23 @@ class Look:
     glow: float
     brown: float
     soft: float
+    one_sided: float
+    rounding: float
 
 
 def draw_look(rng: Rng) -> Look:
     """A look that all crystals of one drop share; contrast has a floor, so that no crystal is invisible."""
+    pale = rng.random() < 0.25  # hardly different from the drop, but for thin edges
     return Look(
-        facets=float(rng.uniform(0.25, 0.85)),
-        edges=float(rng.uniform(0.35, 0.95)),
+        facets=float(rng.uniform(0.12, 0.3) if pale else rng.uniform(0.3, 0.95)),
+        edges=float(rng.uniform(0.3, 0.55) if pale else rng.uniform(0.4, 0.95)),
         edge_width=float(rng.choice([0.02, 0.04, 0.08], p=[0.35, 0.4, 0.25]) * rng.uniform(0.7, 1.4)),
         light=float(rng.uniform(0, 2 * math.pi)),
         glow=float(rng.uniform(0.0, 0.3)),
         brown=float(rng.uniform(0.0, 0.25) if rng.random() < 0.3 else 0.0),
         soft=float(rng.choice([0.4, 0.9, 2.0], p=[0.5, 0.35, 0.15])),
+        one_sided=float(rng.uniform(0.0, 0.9)),
+        rounding=float(rng.uniform(0.03, 0.12) if rng.random() < 0.3 else 0.0),
     )
 
 
@@ -83,6 +92,12 @@ def _rotation(rng: Rng, form: str) -> Points:
     return np.asarray(about_z(turn) @ about_x @ about_z(spin))
 
 
+def _rounded(shape: Mask, radius: float) -> Mask:
+    """A filled shape with its corners rounded off."""
+    smooth = cv2.GaussianBlur(shape, (0, 0), radius)
+    return np.asarray(np.clip((smooth.astype(np.float32) - 127.5) * (0.8 * radius) + 127.5, 0, 255), dtype=np.uint8)
+
+
 def solid(rng: Rng, size: float, form: str, look: Look) -> tuple[Field, Field]:
     """Transmission and mask (0-1) of one crystal whose longest half-axis measures ``size`` px; both (h, w) float32."""
     corners, faces = _solid(rng, form)
@@ -95,24 +110,27 @@ def solid(rng: Rng, size: float, form: str, look: Look) -> tuple[Field, Field]:
     front: Mask = np.full((height, width), _NEUTRAL, dtype=np.uint8)
     back: Mask = front.copy()
     inner: Mask = np.full((height, width), 128, dtype=np.uint8)
-    for face in faces:
-        a, b, c = corners[face[0]], corners[face[1]], corners[face[2]]
-        normal = np.cross(b - a, c - b)
-        length = float(np.sqrt((normal**2).sum()))
-        if length < 1e-6:
-            continue
-        normal = normal / length
-        tilt = math.sqrt(max(0.0, 1.0 - normal[2] ** 2))
-        toward = normal[0] * math.cos(look.light) + normal[1] * math.sin(look.light)
-        passes = 1.0 + look.glow * 0.4 - look.facets * tilt**1.2 * (0.75 - 0.7 * toward)
-        seen = normal[2] > 0
-        passes = passes if seen else 1.0 + 0.45 * (passes - 1.0)
-        fill(front if seen else back, flat[face], int(np.clip(_NEUTRAL * passes, 12, 250)))
-        stroke(inner, flat[face], 200 if seen else 158, 0.6 * line, closed=True)
+    first = np.array([face[:3] for face in faces])
+    u, v = corners[first[:, 1]] - corners[first[:, 0]], corners[first[:, 2]] - corners[first[:, 1]]
+    normals = np.stack([u[:, i - 2] * v[:, i - 1] - u[:, i - 1] * v[:, i - 2] for i in range(3)], axis=1)
+    normals /= np.maximum(np.sqrt((normals**2).sum(axis=1, keepdims=True)), 1e-9)
+    tilt = np.sqrt(np.maximum(1.0 - normals[:, 2] ** 2, 0.0))
+    toward = normals[:, 0] * math.cos(look.light) + normals[:, 1] * math.sin(look.light)
+    front_side = normals[:, 2] > 0
+    passes = 1.0 + look.glow * (0.15 + 0.6 * tilt * np.maximum(toward, 0)) - look.facets * tilt**1.3 * (0.6 - 0.65 * toward)
+    passes = np.where(front_side, passes, 1.0 + 0.4 * (passes - 1.0))
+    values = np.clip(_NEUTRAL * passes, 12, 250).astype(int)
+    for face, value, seen in zip(faces, values.tolist(), front_side.tolist(), strict=True):
+        fill(front if seen else back, flat[face], value)
+        stroke(inner, flat[face], 195 if seen else 150, 0.6 * line, closed=True)
     hull = cv2.convexHull(flat.astype(np.float32))[:, 0].astype(np.float64)
     shape: Mask = np.zeros((height, width), dtype=np.uint8)
     fill(shape, hull, 255)
+    if look.rounding * size > 1:
+        shape = _rounded(shape, look.rounding * size)
     rim: Mask = np.full((height, width), 128, dtype=np.uint8)
+    if look.rounding * size > 1:
+        hull = max(cv2.findContours((shape > 127).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], key=len)[:, 0].astype(np.float64)
     stroke(rim, hull, 255, line, closed=True)
     shine: Mask = np.full((height, width), 128, dtype=np.uint8)
     middle = hull.mean(axis=0)
@@ -121,6 +139,10 @@ def solid(rng: Rng, size: float, form: str, look: Look) -> tuple[Field, Field]:
     soft = look.soft * min(1.0, size / 12.0)
     dark = blur((np.maximum(rim, inner).astype(np.float32) - 128) / 127, max(soft, 0.25 * line))
     bright = blur((shine.astype(np.float32) - 128) / 127, max(soft, 0.4 * line))
+    down = np.arange(height, dtype=np.float32)[:, np.newaxis] - np.float32(middle[1])
+    across = np.arange(width, dtype=np.float32)[np.newaxis, :] - np.float32(middle[0])
+    lit = np.clip((across * math.cos(look.light) + down * math.sin(look.light)) / np.float32(size), -1.0, 1.0)
+    dark = dark * (1.0 - np.float32(look.one_sided) * (0.5 + 0.5 * lit))
     body = blur((front.astype(np.float32) / _NEUTRAL) * (back.astype(np.float32) / _NEUTRAL), soft * 0.7)
     mask = shape.astype(np.float32) / 255
     if size > 14:

@@ -69,8 +69,8 @@ def _surface(rng: Rng, kind: str) -> _Surface:
                     rng.uniform(1.5, 5), rng.uniform(0, 0.08), rng.uniform(0, 0.22))  # fmt: skip
 
 
-def _shade(surface: _Surface, alpha: Field, linear: Field, depth: Field, unit: float, points: Points, rng: Rng) -> Field:
-    """The transmission of the drop's own body, shape (h, w)."""
+def _shade(surface: _Surface, alpha: Field, linear: Field, depth: Field, room: Field, unit: float, points: Points, rng: Rng) -> Field:
+    """The transmission of the drop's own body, shape (h, w); ``room`` is 1 within the well, where alone the edge shows."""
     near_edge = np.exp(-((linear / np.float32(surface.rim_width)) ** np.float32(surface.rim_fall)))
     gx = cv2.Sobel(linear, cv2.CV_32F, 1, 0, ksize=3)
     gy = cv2.Sobel(linear, cv2.CV_32F, 0, 1, ksize=3)
@@ -82,7 +82,7 @@ def _shade(surface: _Surface, alpha: Field, linear: Field, depth: Field, unit: f
         body = body * (1.0 + np.float32(rng.uniform(0.01, 0.05)) * grain(rng, alpha.shape, 160.0 * unit))
     canvas = np.full(alpha.shape, 128, dtype=np.uint8)
     stroke(canvas, points, 255, surface.line_width * unit, closed=True)
-    ring = blur((canvas.astype(np.float32) - 128.0) / 127.0, 0.4 * surface.line_width * unit)
+    ring = room * blur((canvas.astype(np.float32) - 128.0) / 127.0, 0.4 * surface.line_width * unit)
     wide = blur(ring, 3.5 * max(unit, 0.3))
     varied = np.clip(0.8 + 0.5 * grain(rng, alpha.shape, 220.0 * unit), 0.15, 1.5)
     shade = 1.0 + alpha * (body - 1.0)
@@ -114,13 +114,14 @@ def draw_drop(rng: Rng, well: Well, unit: float, size: float = 1.0) -> Layer | N
     canvas = np.zeros((y1 - y0, x1 - x0), dtype=np.uint8)
     local = points - np.array([x0, y0])
     fill(canvas, local, 255)
-    alpha = canvas.astype(np.float32) / 255.0 * well.mask[y0:y1, x0:x1]
+    room = well.mask[y0:y1, x0:x1].astype(np.float32)
+    alpha = canvas.astype(np.float32) / 255.0 * room
     if (alpha > 0.5).sum() < 12:
         return None
     free = cv2.copyMakeBorder((canvas > 127).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     away = cv2.distanceTransform(free, cv2.DIST_L2, 5)[1:-1, 1:-1]
     linear = blur(np.minimum(away / max(float(away.max()), 1.0), 1.0).astype(np.float32), 2.5 * unit)
     depth = blur(np.sqrt(np.maximum(1.0 - (1.0 - linear) ** 2, 0.0)).astype(np.float32), 2.0 * unit) * (alpha > 0)
-    shade = _shade(surface, alpha, linear.astype(np.float32), depth, unit, local, child(rng))
+    shade = _shade(surface, alpha, linear.astype(np.float32), depth, room, unit, local, child(rng))
     blank = np.zeros(alpha.shape, dtype=np.float32)
     return Layer(unit, x0, y0, shade, blank, np.zeros(alpha.shape, dtype=np.uint8), alpha.astype(np.float32), depth.astype(np.float32))

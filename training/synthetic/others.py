@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from training.synthetic.dirt import bubble
-from training.synthetic.layer import Layer, Mask, stroke
-from training.synthetic.textures import Field, Rng, blur, child, cloud, curve, relief, ridges, smoothstep, warped
+from training.synthetic.layer import Layer
+from training.synthetic.textures import Field, Rng, blur, child, cloud, relief, ridges, smoothstep, warped
 
 
 def _spherulite(rng: Rng, radius: float, unit: float, dark: float) -> tuple[Field, Field]:
@@ -101,19 +101,17 @@ def paint_other(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
             line = ridges(field, float(own.uniform(7, 18)))
             cover = smoothstep(-0.4, 0.5, cloud(own, layer.shape, layer.extent, 2) + np.float32(0.5))
             passes = 1.0 + np.float32(own.uniform(0.04, 0.12)) * relief(blur(line, 2.0 * unit), angle) - np.float32(own.uniform(0.1, 0.5)) * line
-            seen = cover
         elif kind == "film":
             field = warped(own, cloud(own, layer.shape, float(own.uniform(0.3, 0.8)) * layer.extent, 3, 0.4), 0.5 * layer.extent, 0.15 * layer.extent)
             cover = smoothstep(-0.5, 0.4, cloud(own, layer.shape, 1.2 * layer.extent, 2) + np.float32(0.4))
             passes = 1.0 + np.float32(own.uniform(0.05, 0.16)) * np.tanh(relief(blur(field, 2.0 * unit), angle))
             layer.absorption += layer.inside * cover * np.float32(own.uniform(0, 0.25)) * smoothstep(-0.5, 1.5, field)
-            seen = cover
         elif kind == "inner":
             field = cloud(own, layer.shape, 1.3 * layer.extent, 3, 0.4) + (layer.depth - 0.6)
             step = smoothstep(-0.06, 0.06, field)
             line = np.exp(-((field / 0.06) ** 2))
             passes = 1.0 + np.float32(own.uniform(-0.25, 0.15)) * step - np.float32(own.uniform(0.1, 0.4)) * line
-            cover, seen = np.ones(layer.shape, dtype=np.float32), smoothstep(0.9, 0.3, np.abs(field))
+            cover = np.ones(layer.shape, dtype=np.float32)
         else:
             x, y = layer.place(own, 0.25)
             rows = (np.arange(layer.shape[0], dtype=np.float32) - np.float32(y))[:, np.newaxis]
@@ -123,10 +121,12 @@ def paint_other(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
             cover = smoothstep(1.15, 0.85, reach + 0.3 * texture)
             passes = np.float32(own.uniform(0.5, 0.95)) + np.float32(own.uniform(0.03, 0.15)) * texture
             layer.absorption += layer.inside * cover * np.float32(own.uniform(0.05, 0.5))
-            seen = cover
-        layer.transmission *= 1.0 + np.float32(maturity) * layer.inside * cover * (np.clip(passes, 0.1, 1.6) - 1.0)
-        covered = np.maximum(covered, seen)
-    layer.mark((covered > 0.4) & (layer.depth > 0.05), "other")
+        painted = 1.0 + np.float32(maturity) * layer.inside * cover * (np.clip(passes, 0.1, 1.6) - 1.0)
+        layer.transmission *= painted
+        # Only where something can be seen is the drop other than clear.
+        detail = np.abs(painted - blur(painted, 14.0 * unit))
+        covered = np.maximum(covered, np.maximum(blur(detail, 10.0 * unit) > 0.012, (kind == "matter") * (cover > 0.4)))
+    layer.mark((covered > 0) & (layer.depth > 0.02), "other")
 
 
 def paint_null(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
@@ -149,13 +149,12 @@ def paint_null(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
             layer.stamp(x, y, transmission, mask, "null_experiment", box=False)
         around = cv2.morphologyEx(layer.marks, cv2.MORPH_CLOSE, np.ones((max(3, int(50 * unit) | 1),) * 2, np.uint8)) > 0
         layer.mark(around, "null_experiment")
-    else:
-        canvas: Mask = np.full(layer.shape, 128, dtype=np.uint8)
+    else:  # a skin that fell in folds, its cracks and edges dark
         own = child(rng)
-        for _ in range(int(own.integers(8, 30))):
-            start = np.array(layer.place(own, 0.05))
-            stroke(canvas, curve(own, start, own.uniform(0.3, 1.2) * layer.extent, own.uniform(0.3, 2.5)), int(own.uniform(20, 90)), own.uniform(1, 6) * unit)
-        lines = blur(canvas.astype(np.float32) / 128, 1.0 * unit)
-        sheet = cloud(child(rng), layer.shape, 0.4 * layer.extent, 5, 0.65)
-        layer.transmission *= 1.0 + layer.inside * (lines * (0.85 + 0.1 * relief(blur(sheet, unit), rng.uniform(0, 6.28)) * 0.6) - 1.0)
+        sheet = warped(own, cloud(own, layer.shape, float(own.uniform(0.25, 0.6)) * layer.extent, 3, 0.5), 0.4 * layer.extent, 0.12 * layer.extent)
+        cracks = np.maximum(ridges(sheet, float(own.uniform(8, 20))), ridges(cloud(own, layer.shape, 0.35 * layer.extent, 3, 0.5), float(own.uniform(10, 25))))
+        rough = cloud(own, layer.shape, 0.3 * layer.extent, 5, 0.7)
+        passes = float(own.uniform(0.7, 1.0)) - np.float32(own.uniform(0.15, 0.55)) * cracks
+        passes = passes + np.float32(own.uniform(0.04, 0.12)) * relief(blur(rough, 1.2 * unit), own.uniform(0, 2 * math.pi))
+        layer.transmission *= 1.0 + np.float32(maturity) * layer.inside * (np.clip(passes, 0.1, 1.4) - 1.0)
         layer.mark(layer.depth > 0.03, "null_experiment")

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from training.synthetic.layer import Layer, Mask, stroke
-from training.synthetic.textures import Field, Rng, blur, child, cloud, grain, relief, ridges, smoothstep, warped
+from training.synthetic.textures import Field, Rng, blur, child, cloud, dots, relief, ridges, smoothstep, warped
 
 
 def _cover(layer: Layer, rng: Rng) -> Field:
@@ -32,11 +32,11 @@ def _cover(layer: Layer, rng: Rng) -> Field:
 def _granules(layer: Layer, rng: Rng, size: float, density: Field, depth: float, sharp: bool) -> Field:
     """Transmission of dots of about ``size`` px (of 1280), as dense as ``density`` says, each letting 1 - ``depth`` of the light pass."""
     cell = max(size * layer.unit, 1.0)
-    dots = grain(child(rng), layer.shape, cell)
+    field = dots(rng, layer.shape, cell)
     if sharp:
-        dots = dots - np.float32(0.5) * blur(dots, cell)
+        field = field - np.float32(0.5) * blur(field, cell)
     faded = depth * min(1.0, size * layer.unit)  # what is finer than a pixel averages out
-    amount = smoothstep(0.2, 1.6, dots + np.float32(2.2) * density - np.float32(1.0))
+    amount = smoothstep(0.2, 1.6, field + np.float32(2.2) * density - np.float32(1.0))
     return (1.0 - np.float32(faded) * amount).astype(np.float32)
 
 
@@ -71,17 +71,20 @@ def paint_precipitate(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
         passes = _granules(layer, rng, float(rng.uniform(2.0, 5.0)), density, float(rng.uniform(0.35, 0.75)), True)
         brown = np.float32(rng.uniform(0.05, 0.4)) * smoothstep(0.2, 1.1, density)
     else:
-        base = cloud(child(rng), layer.shape, float(rng.uniform(60, 200)) * unit, 6, float(rng.uniform(0.6, 0.8)))
+        cell = float(rng.uniform(60, 200)) * unit
+        base = cloud(child(rng), layer.shape, cell, 6, float(rng.uniform(0.55, 0.78)))
         if kind == "smoky":
-            base = warped(rng, base, 120.0 * unit, float(rng.uniform(20, 70)) * unit)
+            base = warped(rng, base, 1.2 * cell, float(rng.uniform(0.1, 0.3)) * cell)
             base = base - np.float32(1.2) * ridges(clumps, 2.5)
-        contrast = rng.uniform(0.06, 0.2)
+        contrast = rng.choice([0.05, 0.1, 0.17]) * rng.uniform(0.8, 1.2)
         passes = np.clip(rng.uniform(0.72, 0.96) + np.float32(contrast) * base, 0.15, 1.15)
         if rng.random() < 0.7:
             passes = passes * (1.0 + np.float32(rng.uniform(0.02, 0.07)) * relief(cloud(child(rng), layer.shape, 30.0 * unit, 4, 0.7), rng.uniform(0, 6.28)))
         if rng.random() < 0.6:
             passes = passes * _granules(layer, rng, float(rng.uniform(2.0, 4.0)), np.clip(0.3 - 0.2 * base, 0, 1), float(rng.uniform(0.15, 0.45)), True)
         brown = np.float32(rng.uniform(0.03, 0.3)) * smoothstep(-0.5, 1.8, -base)
+        soft = float(rng.choice([0.0, 1.5, 4.0], p=[0.5, 0.3, 0.2])) * unit
+        passes = blur(passes.astype(np.float32), soft)
     _lay(layer, "precipitate", cover, passes.astype(np.float32), brown)
     if rng.random() < 0.3:
         _rods(layer, rng, cover, int(rng.integers(10, 90)))
@@ -91,9 +94,11 @@ def paint_precipitate_bad(layer: Layer, rng: Rng, maturity: float = 1.0) -> None
     """Heavy precipitate: dark brown clumps, and a skin that wrinkles."""
     cover = _cover(layer, rng) * np.float32(maturity)
     unit = layer.unit
-    lumps = cloud(child(rng), layer.shape, float(rng.uniform(50, 160)) * unit, 6, 0.68)
-    heavy = smoothstep(-0.3, 0.9, lumps + np.float32(rng.uniform(-0.2, 0.7)))
-    passes = 1.0 - np.float32(rng.uniform(0.35, 0.75)) * heavy
+    lumps = cloud(child(rng), layer.shape, float(rng.uniform(50, 160)) * unit, 6, float(rng.uniform(0.5, 0.68)))
+    steep = float(rng.choice([0.6, 1.3, 2.5], p=[0.3, 0.4, 0.3]))
+    heavy = smoothstep(-0.5 * steep, 0.5 * steep, lumps + np.float32(rng.uniform(-0.5, 0.5)))
+    passes = 1.0 - np.float32(rng.uniform(0.3, 0.75)) * heavy
+    passes = passes * (1.0 - np.float32(rng.uniform(0.0, 0.35)) * blur(heavy, float(rng.uniform(6, 25)) * unit))
     fine = cloud(child(rng), layer.shape, 12.0 * unit, 4, 0.8)
     passes = passes * (1.0 + np.float32(rng.uniform(0.04, 0.16)) * fine * (0.3 + heavy))
     if rng.random() < 0.6:  # a wrinkled skin
@@ -118,8 +123,9 @@ def paint_precipitate_good(layer: Layer, rng: Rng, maturity: float = 1.0) -> Non
 
 
 def paint_haze(layer: Layer, rng: Rng) -> None:
-    """A little precipitate around other things, too thin to be labelled."""
+    """A little precipitate around other things; labelled, so that a chop of it does not pass for a clear one."""
     cover = np.clip(_cover(layer, rng), 0, 1)
     density = np.clip(rng.uniform(0.05, 0.35) + 0.2 * cloud(child(rng), layer.shape, 0.5 * layer.extent, 4), 0.0, 1.0)
     passes = _granules(layer, rng, float(rng.uniform(2.0, 3.5)), density, float(rng.uniform(0.08, 0.25)), True)
     layer.transmission *= 1.0 + layer.inside * cover * (passes - 1.0)
+    layer.mark(cover * density > 0.08, "precipitate_good")

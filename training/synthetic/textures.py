@@ -63,6 +63,13 @@ def cloud(rng: Rng, shape: tuple[int, int], cell: float, octaves: int = 4, persi
     return np.asarray(total / np.float32(math.sqrt(power)), dtype=np.float32)
 
 
+def dots(rng: Rng, shape: tuple[int, int], size: float) -> Field:
+    """Fine noise without any direction, shape (h, w), deviation 1: blobs of about ``size`` px. The grains differ from width to width."""
+    noise = child(rng).standard_normal(shape, dtype=np.float32)
+    sigma = max(0.42 * size, 0.3)
+    return np.asarray(cv2.GaussianBlur(noise, (0, 0), sigma) * np.float32(max(1.0, 3.545 * sigma)), dtype=np.float32)
+
+
 def warped(rng: Rng, field: Field, cell: float, reach: float) -> Field:
     """``field`` with its coordinates displaced by smooth noise of blob size ``cell`` and about ``reach`` px: smoke, folds."""
     height, width = field.shape

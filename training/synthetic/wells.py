@@ -194,7 +194,7 @@ def draw_empty_well(rng: Rng, imager: str, width: int) -> Well:
     steps = np.arange(-reach, reach, 0.25)
     table = _profile(style, frame_level, steps).astype(np.float32)
     if frame_rng.random() < 0.5:  # walls are seldom quite even
-        distance = distance + np.float32(frame_rng.uniform(0.5, 4.0)) * grain(frame_rng, shape, float(frame_rng.uniform(20, 120)) * unit)
+        distance = distance + np.float32(frame_rng.uniform(0.3, 1.8)) * grain(frame_rng, shape, float(frame_rng.uniform(20, 120)) * unit)
     index = np.clip((distance + np.float32(reach)) * np.float32(4.0), 0, len(table) - 1).astype(np.int32)
     walls = table[index]
     outside = distance > style.wall

@@ -1,0 +1,75 @@
+"""From the bytes of a file to an image, as if an enemy had written them."""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+
+import numpy as np
+from PIL import Image
+
+from client_app.errors import ImageError, one_line
+from crystal_search.archives import MAX_SIDE
+
+#: Four times the largest drop image that we know of; checked before anything is decoded. Below Pillow's own limit.
+MAX_PIXELS = 80_000_000
+#: Few readers, little to attack.
+FORMATS = ("JPEG", "PNG", "TIFF")
+
+_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_warnings_lock = threading.Lock()
+
+
+def decode_image(content: bytes) -> Image.Image:
+    """The image in ``content``, mode ``L`` or ``RGB``, in its stored orientation (an EXIF rotation is ignored: boxes mean stored pixels).
+
+    16-bit gray is brought to 8 bits by the camera's own bit depth, alpha is dropped, of several pages the first counts. Raises
+    ``ImageError`` for anything that is not a whole JPEG, PNG or TIFF image of at most 80 megapixels.
+    """
+    if not content:
+        raise ImageError("the file is empty")
+    try:
+        image = _open(content)
+        width, height = image.size
+        if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+            raise ImageError(f"{width} x {height} px is more than this program reads ({MAX_PIXELS // 1_000_000} megapixels)")
+        if content.startswith(_JPEG_START) and content.rfind(_JPEG_END) < content.rfind(_JPEG_SCAN):
+            # Pillow notices a file that stops early, but not one that a full disk has filled up with zeros.
+            raise ImageError("the JPEG file is incomplete: its end is missing")
+        image.load()
+        return _eight_bits(image)
+    except ImageError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise ImageError("not a JPEG, PNG or TIFF image") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"more pixels than this program reads ({MAX_PIXELS // 1_000_000} megapixels)") from error
+    except MemoryError as error:
+        raise ImageError("not enough memory to decode the image") from error
+    except Exception as error:  # a crafted file makes Pillow raise almost anything
+        raise ImageError(f"the image can not be decoded ({one_line(error)})") from error
+
+
+def _open(content: bytes) -> Image.Image:
+    """Read the header only. Filters of warnings belong to the whole process, hence the lock."""
+    with _warnings_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    if image.mode in ("L", "RGB"):
+        return image
+    if image.mode == "F":
+        raise ImageError("pixels are floating-point numbers: store the image with 8 or 16 bits")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        pixels = np.maximum(np.asarray(image).astype(np.int64), 0)
+        depth = max(8, int(pixels.max()).bit_length())  # a 12-bit camera fills 12 of the 16 bits
+        return Image.fromarray((pixels >> (depth - 8)).astype(np.uint8))
+    if image.mode in ("1", "LA"):
+        return image.convert("L")
+    if image.mode == "P":
+        image = image.convert("RGBA")  # Pillow wants this detour for palettes with transparency
+    return image.convert("RGB")

@@ -1,0 +1,95 @@
+"""One image from its bytes to its result: decode, find the drop, classify, score, draw. Whatever goes wrong stays with it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+from PIL import Image
+
+from client_app.artscore import Chop, artscore, best_chops
+from client_app.classify import classify
+from client_app.decode import decode_image
+from client_app.drop import find_drop
+from client_app.errors import one_line
+from client_app.model import Model
+from client_app.overlay import overlay
+from crystal_search.archives import ChopResult, ImageResult, Status
+from crystal_search.classes import BY_NAME
+from crystal_search.errors import CrystalSearchError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How to score: step in px at the working resolution, threshold, number of chops, and which overlays to draw.
+
+    ``overlays`` holds groups of classes, ``unsure``, ``no_drop``, or ``all``.
+    """
+
+    step: int
+    threshold: float
+    chops: int
+    overlays: frozenset[str]
+
+    def wants_overlay(self, status: Status, class_name: str | None) -> bool:
+        kind = BY_NAME[class_name].group if class_name else status
+        return "all" in self.overlays or kind in self.overlays
+
+
+def score_image(
+    model: Model, wish: Wish, image_id: str, read: Callable[[], bytes], um_per_px: float | None
+) -> tuple[ImageResult, bytes | None]:
+    """The result of one image, and its overlay as JPEG where ``wish`` wants one.
+
+    Never raises for what is wrong with the image, nor for what fails because of it (memory, a network): that is status
+    ``failed`` with one line why. ``read`` returns the file's bytes and may raise a ``CrystalSearchError``.
+    """
+    start = time.perf_counter()
+    picture: bytes | None = None
+    try:
+        result, picture = _score(model, wish, image_id, decode_image(read()), um_per_px)
+    except CrystalSearchError as error:
+        result = _failed(image_id, str(error))
+    except MemoryError:
+        result = _failed(image_id, "not enough memory for this image")
+    except Exception as error:  # onnxruntime's errors share no base class, and one bad image must not lose the others
+        log.debug("image %s", image_id, exc_info=True)
+        result = _failed(image_id, one_line(error))
+    return _timed(result, time.perf_counter() - start), picture
+
+
+def _score(model: Model, wish: Wish, image_id: str, image: Image.Image, um_per_px: float | None) -> tuple[ImageResult, bytes | None]:
+    luminance = image.convert("L")
+    drop = find_drop(model, luminance)
+    if drop is None:
+        result, chops = ImageResult(id=image_id, status=Status.NO_DROP), list[Chop]()
+    else:
+        windows = classify(model, luminance, drop.box, um_per_px, wish.step)
+        score = artscore(windows.probabilities, wish.threshold)
+        chops = best_chops(windows, score, wish.chops)
+        result = ImageResult(
+            id=image_id,
+            status=Status.SCORED if score.class_name else Status.UNSURE,
+            drop_box=drop.box.as_tuple(),
+            class_name=score.class_name,
+            score=BY_NAME[score.class_name].score if score.class_name else None,
+            probability=score.probability,
+            crystal_probability=score.crystal_probability,
+            chops=[ChopResult(box=chop.box.as_tuple(), class_name=chop.class_name, probability=chop.probability) for chop in chops],
+        )
+    if not wish.wants_overlay(result.status, result.class_name):
+        return result, None
+    return result, overlay(image, drop.box if drop else None, result.class_name, chops)
+
+
+def _failed(image_id: str, reason: str) -> ImageResult:
+    return ImageResult(id=image_id, status=Status.FAILED, reason=" ".join(reason.split())[:300])
+
+
+def _timed(result: ImageResult, seconds: float) -> ImageResult:
+    return msgspec.structs.replace(result, seconds=round(seconds, 3))

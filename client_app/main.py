@@ -1,0 +1,73 @@
+"""``crystal-search-client IN.zip OUT.zip``: the volunteer's program."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from client_app.errors import one_line
+from client_app.model import MODEL_VARIABLE, default_model_folder
+from client_app.run import run
+from crystal_search import __version__
+from crystal_search.errors import EXIT_DONE, EXIT_SOME_FAILED, EXIT_TRY_LATER, CrystalSearchError, UsageError
+
+PROGRAM = "crystal-search-client"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {PROGRAM} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=PROGRAM, description="Score the images of a work unit.", allow_abbrev=False)
+    parser.add_argument("work_unit", metavar="IN.zip", type=Path, help="the work unit")
+    parser.add_argument("out", metavar="OUT.zip", type=Path, help="the result; a killed run continues when it is started again")
+    parser.add_argument("--model", metavar="DIR", type=Path, help=f"model folder (default: {MODEL_VARIABLE}, or the one that came along)")
+    parser.add_argument("--nthreads", metavar="N", type=_threads, default=1, help="processor threads to use (default: 1)")
+    parser.add_argument("--device", metavar="N", type=int, help="accepted because BOINC may pass it; has no effect yet")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log a line an image, and details of errors")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    return parser
+
+
+def _threads(text: str) -> int:
+    """BOINC may compute a share of a processor such as 2.5."""
+    try:
+        threads = int(float(text))
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"not a number of threads: {text!r}") from error
+    return min(max(threads, 1), 256)
+
+
+def client(arguments: Sequence[str]) -> int:
+    """Run the client and return its exit code; every error is one line on standard error."""
+    details = "-v" in arguments or "--verbose" in arguments
+    try:
+        options = _parser().parse_args(arguments)
+        logging.basicConfig(level=logging.DEBUG if details else logging.WARNING, format="%(message)s", stream=sys.stderr)
+        # BOINC and service managers stop a program like this; Python turns the signal into KeyboardInterrupt.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        run(options.work_unit, options.out, options.model or default_model_folder(), options.nthreads)
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: stopped; start it again and it continues", file=sys.stderr)
+        return EXIT_TRY_LATER
+    except CrystalSearchError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return error.exit_code
+    except Exception as error:
+        if details:
+            raise
+        print(f"{PROGRAM}: unexpected {one_line(error)} (-v shows where)", file=sys.stderr)
+        return EXIT_SOME_FAILED
+    return EXIT_DONE
+
+
+def main() -> NoReturn:
+    """The entry point of ``crystal-search-client``."""
+    sys.exit(client(sys.argv[1:]))

@@ -1,0 +1,121 @@
+"""A work unit in, a result out: each image alone, a checkpoint after each, the result in one step at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import logging
+from pathlib import Path
+
+from client_app.checkpoint import Checkpoint
+from client_app.image import Wish, score_image
+from client_app.model import Model, load_model
+from crystal_search import __version__
+from crystal_search.archives import (
+    FORMAT_VERSION,
+    ArchiveError,
+    ImageResult,
+    Manifest,
+    Results,
+    check_results,
+    open_work_unit,
+    read_results,
+    write_results,
+)
+from crystal_search.errors import SettingsError, TryAgainLater, UsageError
+
+log = logging.getLogger(__name__)
+
+#: What BOINC's wrapper reads: the share of the work unit that is done, as a plain number.
+FRACTION_DONE = "fraction_done"
+
+
+def run(work_unit: Path, out: Path, model_folder: Path, threads: int) -> None:
+    """Score ``work_unit`` with the model in ``model_folder`` and write the result archive ``out``.
+
+    Killed and started again it goes on with the next image, and the result is the same apart from the seconds; a result that
+    is already there is left as it is. Beside ``out`` lie, until it is written, the folder ``<out>.checkpoint`` and the file
+    ``fraction_done``. Raises ``UsageError``, ``ArchiveError`` for a work unit that can not be trusted, ``SettingsError`` for a
+    model that is damaged or not the one asked for, and ``TryAgainLater`` where something can not be written.
+    """
+    if not work_unit.is_file():
+        raise UsageError(f"{work_unit}: no such work unit")
+    if out.is_dir() or out.resolve() == work_unit.resolve():
+        raise UsageError(f"{out} can not be the result: name a ZIP file of its own")
+    with open_work_unit(work_unit) as unit:
+        manifest = unit.manifest
+        key = _key(work_unit, manifest)
+        checkpoint = Checkpoint(out.with_name(f"{out.name}.checkpoint"), key)
+        progress = out.with_name(FRACTION_DONE)
+        if not _is_answered(out, manifest):
+            model = load_model(model_folder, threads)
+            wish = _wish(model, manifest)
+            images: list[ImageResult] = []
+            overlays: dict[str, bytes] = {}
+            for image in manifest.images:
+                saved = checkpoint.load(image.id)
+                if saved is None:
+                    saved = score_image(model, wish, image.id, functools.partial(unit.read_image, image), image.um_per_px)
+                    checkpoint.save(*saved)
+                result, overlay = saved
+                log.info("%s %s %s", result.id, result.status, result.reason or result.class_name or "")
+                images.append(result)
+                if overlay is not None:
+                    overlays[image.id] = overlay
+                _write_progress(progress, len(images) / len(manifest.images))
+            _write(out, manifest, model, images, overlays)
+    checkpoint.remove()
+    progress.unlink(missing_ok=True)
+
+
+def _key(work_unit: Path, manifest: Manifest) -> str:
+    """What a checkpoint depends on."""
+    with work_unit.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    return f"{content} {manifest.model.sha256} {__version__}"
+
+
+def _is_answered(out: Path, manifest: Manifest) -> bool:
+    """Whether ``out`` is this work unit's result; anything else under that name is replaced when the result is written."""
+    if not out.exists():
+        return False
+    try:
+        check_results(read_results(out), manifest)
+    except ArchiveError as error:
+        log.info("the file that is there is no result of this work unit: %s", error)
+        return False
+    return True
+
+
+def _wish(model: Model, manifest: Manifest) -> Wish:
+    """What the manifest asks for, completed by the model. Raises ``SettingsError`` when it asks for another model."""
+    if manifest.model != model.reference:
+        asked, here = manifest.model, model.reference
+        raise SettingsError(
+            f"{manifest.name} asks for model {asked.name} ({asked.sha256[:12]}), this client has {here.name} ({here.sha256[:12]}): "
+            "give it the other one with --model"
+        )
+    threshold = model.spec.threshold if manifest.threshold is None else manifest.threshold
+    return Wish(model.step(manifest.step), threshold, manifest.chops, frozenset(manifest.overlays))
+
+
+def _write_progress(path: Path, fraction: float) -> None:
+    with contextlib.suppress(OSError):  # nobody's work is worth losing over a progress bar
+        path.write_text(f"{fraction:.6f}\n", encoding="ascii")
+
+
+def _write(out: Path, manifest: Manifest, model: Model, images: list[ImageResult], overlays: dict[str, bytes]) -> None:
+    results = Results(
+        format_version=FORMAT_VERSION,
+        work_unit=manifest.name,
+        client_version=__version__,
+        model=model.reference,
+        runtime=model.runtime,
+        provider=model.provider,
+        images=images,
+    )
+    try:
+        write_results(out, results, overlays)
+    except OSError as error:
+        raise TryAgainLater(f"can not write {out} ({error.strerror}): nothing was lost, start again when that is solved") from error

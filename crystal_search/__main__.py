@@ -1,0 +1,3 @@
+from crystal_search.cli import main
+
+main()

@@ -1,0 +1,183 @@
+"""``crystal-search demo``: a plate goes from XtalTrak through the whole chain and back, on embedded defaults."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import click
+from crystal_search.xtaltrak.embedded import load_images
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from crystal_search.atomic import write_atomically
+from crystal_search.classes import BY_NAME
+from crystal_search.errors import CrystalSearchError
+from crystal_search.ledger import open_ledger
+from crystal_search.settings import Settings, load_settings
+from crystal_search.xtaltrak import open_xtaltrak
+from demo.people import enter_peoples_scores, peoples_scores
+from demo.plates import MOST_INSPECTIONS, REAL_PLATE, SYNTHETIC_PLATE, draw_synthetic_plate, place_real_images
+from viewer.plate_picture import PlateTile, plate_picture
+from viewer.plate_scores import plate_tiles
+
+_SETTINGS = """\
+# The demo's settings; README.md lists every key.
+[paths]
+state = "state"
+images = "images"
+
+[xtaltrak]
+database = "xtaltrak.sqlite"
+um_per_px = { RI = 2.837 }
+
+[[search]]
+name = "demo plates"
+only_unscored = false  # so that drops which a person scored show both evaluations
+priority = "realtime"
+
+[generator]
+images_per_work_unit = 8
+"""
+
+#: The services in the order in which an image meets them; in a lab each runs for good.
+_STAGES = (
+    ("work-generator", "rows from XtalTrak -> files on disk -> work units -> grid"),
+    ("assimilate", "clients score on this machine; their results are checked and stored"),
+    ("finalize", "results and present scores -> CSV"),
+    ("set-autoscore", "CSV -> XtalTrak's score table, never over a person's score"),
+)
+
+
+@click.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("demo-output"), show_default=True, help="Where all of it lies."
+)
+@click.option("--full", is_flag=True, help="96 synthetic wells and three inspections instead of 24 and two.")
+def demo(out: Path, full: bool) -> None:
+    """Score real and synthetic wells through the whole chain on this machine."""
+    console = Console()
+    started = time.monotonic()
+    settings = _set_up(out)
+    wells, inspections = (96, MOST_INSPECTIONS) if full else (24, 2)
+    real = place_real_images(Path(__file__).parent / "images", settings.paths.images)
+    console.print(
+        f"[bold]1[/] Images: {real} real ones (open licences, see NOTICE) and {wells} synthetic wells x {inspections} inspections"
+    )
+    with tqdm(total=wells, unit="well", desc="  drawing", disable=None) as bar:
+        draw_synthetic_plate(settings.paths.images, wells, inspections, bar.update)
+    with open_xtaltrak(settings.xtaltrak, create=True) as xtaltrak:
+        load_images(xtaltrak, settings.paths.images)
+        people = enter_peoples_scores(xtaltrak)
+    console.print(f"[bold]2[/] Embedded XtalTrak: plates {REAL_PLATE} and {SYNTHETIC_PLATE}; people have scored {people} drops")
+    before = _scored(settings)
+    for number, (command, what) in enumerate(_STAGES, 3):
+        console.print(f"[bold]{number}[/] crystal-search {command}: {what}")
+        _run(out, command)
+    new = _scored(settings) - before
+    tiles = _tiles(settings, inspections)
+    _print_scores(console, tiles)
+    pictures = _draw_pictures(out, tiles)
+    _print_end(console, settings, out, pictures, tiles, new, time.monotonic() - started)
+
+
+def _set_up(out: Path) -> Settings:
+    """The demo's folder with its settings file; what an earlier run left is kept."""
+    path = out / "crystal-search.toml"
+    if not path.exists():
+        write_atomically(path, _SETTINGS.encode())
+    return load_settings(path)
+
+
+def _run(out: Path, command: str) -> None:
+    """One service as an admin would call it; its log goes to the screen."""
+    call = [sys.executable, "-m", "crystal_search", command, "--settings", str(out / "crystal-search.toml"), "--once"]
+    if code := subprocess.run(call, check=False).returncode:
+        raise CrystalSearchError(
+            f"crystal-search {command} ended with exit code {code}; its last lines above say why; `make demo` goes on from there"
+        )
+
+
+def _scored(settings: Settings) -> int:
+    """How many images have a result in the ledger."""
+    from sqlalchemy import func, select
+
+    from crystal_search.ledger.schema import artscores
+
+    with open_ledger(settings.ledger_url) as ledger, ledger.begin() as connection:
+        return int(connection.execute(select(func.count()).select_from(artscores)).scalar_one())
+
+
+def _tiles(settings: Settings, inspections: int) -> dict[tuple[str, int], list[PlateTile]]:
+    """What became of each plate's inspections."""
+    with open_xtaltrak(settings.xtaltrak) as xtaltrak, open_ledger(settings.ledger_url) as ledger, ledger.begin() as connection:
+        people = peoples_scores(xtaltrak, settings.xtaltrak.scorer)
+        plates = [(REAL_PLATE, 1), *((SYNTHETIC_PLATE, number) for number in range(1, inspections + 1))]
+        return {(plate, number): plate_tiles(connection, plate, number, settings.paths.images, people) for plate, number in plates}
+
+
+def _print_scores(console: Console, tiles: dict[tuple[str, int], list[PlateTile]]) -> None:
+    table = Table(title="ARTscores", header_style="bold")
+    for column in ("plate", "inspection", "drop", "result", "class", "probability", "person's score"):
+        table.add_column(column, justify="right" if column == "probability" else "left")
+    for (plate, number), drops in tiles.items():
+        for tile in drops:
+            row = BY_NAME[tile.class_name] if tile.class_name else None
+            colour = "rgb({},{},{})".format(*row.colour) if row else "default"
+            table.add_row(
+                plate,
+                str(number),
+                tile.drop.label,
+                f"[{colour}]■[/] {row.score}" if row else (tile.status or "not scored").replace("_", " "),
+                row.title if row else "",
+                f"{tile.probability:.2f}" if tile.probability is not None else "",
+                tile.person or "",
+            )
+        table.add_section()
+    console.print(table)
+
+
+def _draw_pictures(out: Path, tiles: dict[tuple[str, int], list[PlateTile]]) -> list[Path]:
+    pictures = []
+    for (plate, number), drops in tiles.items():
+        kind = "synthetic wells" if plate == SYNTHETIC_PLATE else "real images"
+        path = out / f"{plate}_{number}.png"
+        plate_picture(f"{plate}, inspection {number} ({kind})", drops).save(path)
+        pictures.append(path)
+    return pictures
+
+
+def _print_end(
+    console: Console,
+    settings: Settings,
+    out: Path,
+    pictures: list[Path],
+    tiles: dict[tuple[str, int], list[PlateTile]],
+    new: int,
+    seconds: float,
+) -> None:
+    counts = Counter(tile.status for drops in tiles.values() for tile in drops)
+    console.print(
+        "All wells: " + ", ".join(f"{count} {(status or 'not scored').replace('_', ' ')}" for status, count in counts.most_common())
+    )
+    console.print(f"{new} images scored in this run ({seconds:.0f} s)" if new else "nothing new to score: every image has its result")
+    console.print(
+        "The shipped model is a first one, trained on synthetic wells only: do not trust its classes yet (see models/*/README.md)."
+    )
+    console.print("Plates with coloured frames:")
+    for path in pictures:
+        console.print(f"  {path}", soft_wrap=True)
+    console.print("Everything else:")
+    for what, where in (
+        ("settings", out / "crystal-search.toml"),
+        ("embedded XtalTrak", settings.xtaltrak.database),
+        ("results and overlays (ZIP)", settings.results),
+        ("CSV files", settings.csv),
+        ("ledger", settings.paths.state / "ledger.sqlite"),
+    ):
+        console.print(f"  {what}: {where}", soft_wrap=True)
+    console.print(f"How far each stage is: crystal-search status --settings {out / 'crystal-search.toml'}", soft_wrap=True)

@@ -1,0 +1,111 @@
+"""The demo's two plates: 15 real images with an open licence, and synthetic wells over several inspections."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from crystal_search.atomic import write_atomically
+from crystal_search.plate import Well
+from training.synthetic import draw_time_course
+
+REAL_PLATE = "REAL0001"
+SYNTHETIC_PLATE = "SYNTH001"
+_FIRST_DAY = date(2026, 11, 2)
+_DAYS_BETWEEN = 7
+_SEED = 20_261_102
+_IMAGER = "minstrel_ht_octagon"  # a plate is imaged by one imager
+
+#: Profiles of the demo's images; Rock Imager's scale is known (`um_per_px` of the demo's settings), the others' is not.
+_ROCK_IMAGER, _UNKNOWN, _SYNTHETIC = "RI", "00", "SY"
+
+#: What becomes of the synthetic drops: one entry a well, the class at each inspection; None is a well without a drop.
+_COURSES: tuple[tuple[str | None, ...], ...] = (
+    ("clear", "crystals_harvestable", "crystals_harvestable"),
+    ("clear", "clear", "clear"),
+    ("precipitate_good", "crystals_bad_form", "crystals_bad_form"),
+    ("clear", "precipitate", "precipitate"),
+    ("phase_separation", "phase_separation", "crystals_harvestable"),
+    (None, None, None),
+    ("clear", "crystals_overnucleated", "crystals_overnucleated"),
+    ("precipitate", "precipitate_bad", "precipitate_bad"),
+    ("clear", "clear_with_other_features", "clear_with_other_features"),
+    ("precipitate_good", "precipitate_good", "precipitate"),
+    ("clear", "spherulites", "spherulites"),
+    ("other", "other", "null_experiment"),
+)
+_ROWS = 8
+MOST_INSPECTIONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticDrop:
+    """One well of the synthetic plate: where it lies and what happens to it."""
+
+    well: Well
+    seed: int
+    classes: tuple[str | None, ...]
+
+
+def image_name(imager: str, barcode: str, inspection: int, day: date, well: Well, profile: str) -> str:
+    """A CrystalTrak file name for a demo image of subwell 1."""
+    return (
+        f"DEMO_01_{imager}_DEMO_Test1_Clon1_{barcode[:2]}_0000{barcode}_{inspection:03d}_{day:%y%m%d}"
+        f"_{well.column:02d}_{well.row:02d}_01_{profile}_99_030_001_RDI.jpg"
+    )
+
+
+def place_real_images(source: Path, image_root: Path) -> int:
+    """Lay the openly licensed images out as plate REAL0001, inspection 1; how many there are."""
+    images = sorted(source.glob("*.jp*g"))
+    for index, image in enumerate(images):
+        well = Well(1 + index % 5, 1 + index // 5)
+        profile = _ROCK_IMAGER if image.name.startswith("97wo_") else _UNKNOWN
+        target = image_root / REAL_PLATE / "1" / image_name("001", REAL_PLATE, 1, _FIRST_DAY, well, profile)
+        if not target.exists():
+            write_atomically(target, image.read_bytes())
+    return len(images)
+
+
+def synthetic_drops(wells: int) -> list[SyntheticDrop]:
+    """The wells of the synthetic plate, column by column, with their courses."""
+    return [
+        SyntheticDrop(Well(1 + index // _ROWS, 1 + index % _ROWS), _SEED + index, _COURSES[index % len(_COURSES)]) for index in range(wells)
+    ]
+
+
+def _draw(task: tuple[SyntheticDrop, Path, int]) -> None:
+    drop, image_root, inspections = task
+    targets = [
+        image_root
+        / SYNTHETIC_PLATE
+        / str(number)
+        / image_name("002", SYNTHETIC_PLATE, number, inspection_day(number), drop.well, _SYNTHETIC)
+        for number in range(1, inspections + 1)
+    ]
+    if all(target.exists() for target in targets):
+        return
+    for target, picture in zip(targets, draw_time_course(drop.seed, drop.classes, imager=_IMAGER), strict=False):
+        buffer = BytesIO()
+        Image.fromarray(picture.image).save(buffer, "JPEG", quality=90)
+        write_atomically(target, buffer.getvalue())
+
+
+def inspection_day(number: int) -> date:
+    """The day of inspection ``number`` (from 1)."""
+    return _FIRST_DAY + timedelta(days=_DAYS_BETWEEN * (number - 1))
+
+
+def draw_synthetic_plate(image_root: Path, wells: int, inspections: int, progress: Callable[[int], object]) -> None:
+    """Draw what is not there yet; ``progress(1)`` is called after each well. The same pixels every time."""
+    tasks = [(drop, image_root, inspections) for drop in synthetic_drops(wells)]
+    with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, 8)) as pool:
+        for _ in pool.imap_unordered(_draw, tasks):
+            progress(1)
