@@ -7,7 +7,7 @@ import threading
 import warnings
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from client_app.errors import ImageError, one_line
 from crystal_search.archives import MAX_SIDE
@@ -41,7 +41,7 @@ def decode_image(content: bytes) -> Image.Image:
         return _eight_bits(image)
     except ImageError:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise ImageError("not a JPEG, PNG or TIFF image") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"more pixels than this program reads ({MAX_PIXELS // 1_000_000} megapixels)") from error

@@ -51,8 +51,6 @@ def client(arguments: Sequence[str]) -> int:
     try:
         options = _parser().parse_args(arguments)
         logging.basicConfig(level=logging.DEBUG if details else logging.WARNING, format="%(message)s", stream=sys.stderr)
-        # BOINC and service managers stop a program like this; Python turns the signal into KeyboardInterrupt.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         run(options.work_unit, options.out, options.model or default_model_folder(), options.nthreads)
     except KeyboardInterrupt:
         print(f"{PROGRAM}: stopped; start it again and it continues", file=sys.stderr)
@@ -70,4 +68,6 @@ def client(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The entry point of ``crystal-search-client``."""
+    # BOINC and service managers stop a program with this signal; as KeyboardInterrupt it ends the image at hand, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(client(sys.argv[1:]))

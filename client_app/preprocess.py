@@ -37,7 +37,8 @@ def gray(image: Image.Image, size: tuple[int, int]) -> FloatImage:
 def normalise_chops(luminance: FloatImage) -> FloatImage:
     """Luminance (height, width) of a *whole* image divided by its 92nd percentile, 0 to 1.6: the input of the chop network."""
     reference = max(float(np.percentile(luminance, BRIGHTNESS_PERCENTILE)), 1.0)
-    return np.minimum(luminance / reference, BRIGHTNESS_CEILING).astype(np.float32)
+    normalised: FloatImage = np.minimum(luminance / reference, BRIGHTNESS_CEILING).astype(np.float32)
+    return normalised
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,3 +48,9 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` in one step; see ``atomic_file``."""
     with atomic_file(path) as file:
         file.write(content)
+
+
+def copy_atomically(source: Path, target: Path) -> None:
+    """Copy a file to ``target`` in one step; see ``atomic_file``."""
+    with source.open("rb") as content, atomic_file(target) as file:
+        shutil.copyfileobj(content, file)

@@ -51,11 +51,11 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """One imaging of a plate: its number on that plate, from 1, and when it was taken."""
+    """One imaging of a plate: its number on that plate, from 1, and when it was taken (None: XtalTrak does not say)."""
 
     barcode: str
     number: int
-    taken_at: datetime
+    taken_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The ledger's tables: our own bookkeeping, never XtalTrak's. SQLite in a file or PostgreSQL by URL.
 
-Fifteen million images fit: one narrow row an image, everything that repeats lives in a table of its own. All times are UTC.
+Fifteen million images fit: one narrow row an image, everything that repeats lives in a table of its own. All times of ours are UTC.
 """
 
 from __future__ import annotations
@@ -60,6 +60,15 @@ class BatchState(StrEnum):
     UNDONE = "undone"
 
 
+class WriteState(StrEnum):
+    """Where a write into the score table is; the two in the middle are settled by looking into that table."""
+
+    PLANNED = "planned"  # noted before XtalTrak's commit
+    REMOVING = "removing"  # noted before it is taken out again
+    WRITTEN = "written"
+    UNDONE = "undone"  # taken out again, by `undo` or because a person has scored the drop since
+
+
 #: What was asked of the images: a model and its settings. An image is queued once for each.
 scorings = Table(
     "scorings",
@@ -116,7 +125,7 @@ images = Table(
     Column("plate_row", SmallInteger, nullable=False),
     Column("subwell", SmallInteger, nullable=False),
     Column("inspection_number", Integer, nullable=False),
-    Column("inspected_at", DateTime),
+    Column("inspected_at", DateTime),  # as XtalTrak has it, in the lab's own time
     Column("state", String(8), nullable=False),
     Column("reason", String(500)),
     UniqueConstraint("scoring_id", "inspection_id", "image_name"),
@@ -130,6 +139,16 @@ Index(
     postgresql_where=text("state = 'claimed'"),
 )
 Index("ix_images_batch", images.c.batch_id)
+
+#: How far a search has read: the key of the last row of XtalTrak. A search whose pattern is changed starts anew.
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("scoring_id", _Key, ForeignKey("scorings.id"), primary_key=True, autoincrement=False),
+    Column("search_sha256", String(64), primary_key=True),  # of the canonical JSON of what the pattern restricts
+    Column("inspection_id", _Key, nullable=False),
+    Column("image_name", String(255), nullable=False),
+)
 
 #: One accepted result archive a work unit: ``results/<batch>/<work unit>.zip``.
 results = Table(
@@ -182,7 +201,15 @@ writes = Table(
     Column("before", Text),  # JSON of our own row before an update
     Column("after", Text, nullable=False),  # JSON of the row as written
     Column("payload_sha256", String(64), nullable=False),
-    Column("state", String(8), nullable=False),  # planned (before XtalTrak's commit), written, undone
+    Column("state", String(8), nullable=False),
     Column("written_at", DateTime, nullable=False),
     Column("undone_at", DateTime),
+)
+Index("ix_writes_score_id", writes.c.score_id)
+#: Only what a kill may have left between the two databases is looked up by state.
+Index(
+    "ix_writes_unsettled",
+    writes.c.id,
+    sqlite_where=text("state IN ('planned', 'removing')"),
+    postgresql_where=text("state IN ('planned', 'removing')"),
 )

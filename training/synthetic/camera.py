@@ -11,7 +11,7 @@ from training.synthetic.textures import Field, Rng, blur, child
 
 def photograph(light: Field, rng: Rng, unit: float) -> npt.NDArray[np.uint8]:
     """The picture (h, w, 3) RGB uint8 of light (h, w, channels) in 0-255, taken by a camera at ``unit`` px for each px of 1280."""
-    focus = float(rng.choice([0.0, 0.6, 1.1, 2.2], p=[0.35, 0.35, 0.2, 0.1]) * rng.uniform(0.7, 1.3))
+    focus = float(rng.choice([0.0, 0.6, 1.1, 1.9], p=[0.33, 0.37, 0.22, 0.08]) * rng.uniform(0.7, 1.3))
     gain, gamma = float(rng.uniform(0.94, 1.05)), float(rng.uniform(0.9, 1.12))
     noise = float(rng.choice([0.4, 1.2, 2.5], p=[0.4, 0.4, 0.2]))
     quality = int(rng.integers(68, 97))
@@ -24,6 +24,5 @@ def photograph(light: Field, rng: Rng, unit: float) -> npt.NDArray[np.uint8]:
     exposed = table[np.clip(taken * 4.0, 0, 1099).astype(np.int32)] + grains[..., np.newaxis]
     picture = np.clip(exposed, 0, 255).astype(np.uint8)
     coded = cv2.imencode(".jpg", picture[..., ::-1] if picture.shape[2] == 3 else picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    if picture.shape[2] == 3:
-        return np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1], dtype=np.uint8)
-    return np.repeat(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE)[..., np.newaxis], 3, axis=2).astype(np.uint8)
+    decoded = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)

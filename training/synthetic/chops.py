@@ -23,7 +23,14 @@ MOST = 0.6
 #: ... and whose centre lies within this share of the chop's width.
 CENTRAL = 0.76
 #: Clear drops give their name to few chops, as every drop has clear ones and a rim.
-_WEIGHTS = {"clear": 0.5, "clear_with_other_features": 1.6, "crystals_harvestable": 1.5, "crystals_bad_form": 1.2, "other": 1.2, "null_experiment": 1.2}
+_WEIGHTS = {
+    "clear": 0.5,
+    "clear_with_other_features": 1.6,
+    "crystals_harvestable": 1.5,
+    "crystals_bad_form": 1.2,
+    "other": 1.2,
+    "null_experiment": 1.2,
+}
 _BOXED = (*CRYSTAL_CLASSES, "spherulites")
 
 
@@ -113,7 +120,9 @@ def draw_chops(seed: int, *, window: int = 160, per_well: int = 12, zoom: tuple[
     """
     rng = np.random.default_rng([seed, 77])
     weights = np.array([_WEIGHTS.get(name, 1.0) for name in DROP_CLASSES])
-    name: str | None = str(rng.choice(DROP_CLASSES, p=weights / weights.sum()))
+    # Seeds in a row step through the classes by the golden ratio, so that even a few seeds show them all.
+    place = (seed * 0.6180339887498949) % 1.0
+    name: str | None = DROP_CLASSES[int(np.searchsorted(np.cumsum(weights / weights.sum()), place))]
     if rng.random() < 0.04:
         name = None
     well = draw_well(seed, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -130,7 +130,8 @@ def solid(rng: Rng, size: float, form: str, look: Look) -> tuple[Field, Field]:
         shape = _rounded(shape, look.rounding * size)
     rim: Mask = np.full((height, width), 128, dtype=np.uint8)
     if look.rounding * size > 1:
-        hull = max(cv2.findContours((shape > 127).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], key=len)[:, 0].astype(np.float64)
+        contours = cv2.findContours((shape > 127).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+        hull = max(contours, key=len)[:, 0].astype(np.float64)
     stroke(rim, hull, 255, line, closed=True)
     shine: Mask = np.full((height, width), 128, dtype=np.uint8)
     middle = hull.mean(axis=0)
@@ -179,7 +180,8 @@ def _urchin(rng: Rng, size: float, unit: float, look: Look) -> tuple[Field, Fiel
     transmission, mask = _needles(rng, size, start, along * reach[:, np.newaxis], width, look)
     if count > 15:  # the thick middle lets no light through and hides the needles
         side = mask.shape[0]
-        grid = np.hypot(*np.mgrid[-side / 2 : side / 2, -side / 2 : side / 2][:, :side, :side]).astype(np.float32)
+        steps = np.arange(side, dtype=np.float32) - np.float32(side / 2)
+        grid = np.hypot(steps[:, np.newaxis], steps[np.newaxis, :])
         core = np.exp(-((grid / (0.45 * size)) ** 2)) if span > 6 else np.zeros_like(grid)
         transmission = transmission * (1.0 - np.float32(rng.uniform(0.3, 0.8)) * core)
         mask = np.maximum(mask, (grid < (0.75 * size if span > 6 else 0)).astype(np.float32))
@@ -246,11 +248,12 @@ def paint_harvestable(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
     room = min(layer.extent / (1.2 * math.sqrt(count)), 130.0 * layer.unit)
     scale = max(float(rng.uniform(12, 75)) * layer.unit, 0.12 * layer.extent)
     scale = maturity * min(scale, room)
+    at_edge = rng.random() < 0.15
     for _ in range(count):
         own = child(rng)
         size = max(scale * float(own.uniform(0.6, 1.3)), 7.0 * layer.unit)
         transmission, mask = solid(own, max(size, 1.5), form, look)
-        x, y = layer.place(own, lowest_depth=0.2 if own.random() < 0.8 else 0.03)
+        x, y = layer.place(own, 0.03, 0.45) if at_edge else layer.place(own, 0.2 if own.random() < 0.8 else 0.03)
         layer.stamp(x, y, transmission, mask, "crystals_harvestable", absorption=_brown(mask, look))
 
 
@@ -279,25 +282,32 @@ def paint_bad_form(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
 def paint_overnucleated(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
     """A shower of small crystals, everywhere or on one side; none below ``SMALLEST_CRYSTAL``."""
     look = draw_look(rng)
+    look = replace(look, edges=max(look.edges, 0.5), soft=min(look.soft, 0.9))
     form = str(rng.choice(["block", "plate", "prism", "bipyramid"]))
-    typical = maturity * float(rng.uniform(3.0, 10.0))
-    count = int(rng.integers(40, 320) * min(1.0, (7.0 / typical) ** 0.7) * min(1.5, (layer.extent / (200 * layer.unit)) ** 1.5) * maturity) + 25
+    typical = maturity * float(rng.uniform(3.4, 10.0))
+    room = min(1.5, (layer.extent / (200 * layer.unit)) ** 1.5)
+    count = int(rng.integers(40, 320) * min(1.0, (7.0 / typical) ** 0.7) * room * maturity) + 25
     stock = []
     for _ in range(14):
         own = child(rng)
         size = max(typical * float(own.lognormal(0.0, 0.3)), SMALLEST_CRYSTAL / 1.6) * layer.unit
-        if own.random() < 0.2:
-            patch = _urchin(own, max(size * 1.3, 1.5), layer.unit, look) if own.random() < 0.4 else _cluster(own, max(size * 1.3, 1.5), form, look)
+        kind = own.choice(["urchin", "cluster", "single"], p=[0.08, 0.12, 0.8])
+        if kind == "urchin":
+            stock.append(_urchin(own, max(size * 1.3, 1.5), layer.unit, look))
+        elif kind == "cluster":
+            stock.append(_cluster(own, max(size * 1.3, 1.5), form, look))
         else:
-            patch = solid(own, max(size, 1.0), form, look)
-        stock.append(patch)
+            stock.append(solid(own, max(size, 1.0), form, look))
     crowd = layer.place(rng)
     spread = layer.extent * float(rng.choice([0.35, 0.8, 5.0], p=[0.2, 0.25, 0.55]))
+    deepest = float(rng.choice([0.4, 2.0], p=[0.12, 0.88]))  # some line the drop's edge only
     where = child(rng)
     height, width = layer.shape
     for x, y, keep, pick, turn in where.uniform(0.0, 1.0, (count * 2, 5)):
         px, py = x * width, y * height
-        if layer.inside[int(py), int(px)] < 0.5 or keep > math.exp(-(((px - crowd[0]) ** 2 + (py - crowd[1]) ** 2) / spread**2)):
+        if layer.inside[int(py), int(px)] < 0.5 or layer.depth[int(py), int(px)] > deepest:
+            continue
+        if keep > math.exp(-(((px - crowd[0]) ** 2 + (py - crowd[1]) ** 2) / spread**2)):
             continue
         transmission, mask = stock[int(pick * len(stock))]
         k = int(turn * 8)

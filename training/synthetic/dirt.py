@@ -20,8 +20,9 @@ def bubble(rng: Rng, radius: float) -> tuple[Field, Field]:
     reach = np.sqrt(rows**2 + columns**2) / np.float32(radius)
     hole = rng.uniform(0.35, 0.75)
     soft = np.float32(max(0.05, 0.8 / radius))
-    body = 1.0 / (1.0 + np.exp((reach - 1.0) / soft * 3.0))
-    centre = 1.0 / (1.0 + np.exp((reach - np.float32(hole)) / soft * 1.6))
+    inner = np.float32(max(soft, rng.choice([0.06, 0.2, 0.4])))
+    body = 0.5 - 0.5 * np.tanh(1.5 * (reach - 1.0) / soft)
+    centre = 0.5 - 0.5 * np.tanh(0.8 * (reach - np.float32(hole)) / inner)
     passes = 1.0 - body * (1.0 - centre) * np.float32(rng.uniform(0.65, 0.95)) + centre * np.float32(rng.uniform(-0.02, 0.15))
     spot = np.exp(-(((columns / radius - rng.uniform(-0.3, 0.3)) ** 2 + (rows / radius - rng.uniform(-0.3, 0.3)) ** 2) / 0.01))
     return np.clip(passes + 0.15 * spot, 0.03, 1.5).astype(np.float32), (reach < 1.0).astype(np.float32)
@@ -51,7 +52,7 @@ def _blurred_discs(layer: Layer, rng: Rng, count: int) -> None:
         rows = np.arange(side, dtype=np.float32)[:, np.newaxis] - np.float32(side / 2)
         columns = np.arange(side, dtype=np.float32)[np.newaxis, :] - np.float32(side / 2)
         reach = np.sqrt(rows**2 + columns**2) / np.float32(radius)
-        patch = 1.0 - np.float32(rng.uniform(0.02, 0.1)) / (1.0 + np.exp((reach - 1) * np.float32(rng.uniform(5, 14))))
+        patch = 1.0 - np.float32(rng.uniform(0.02, 0.1)) * (0.5 - 0.5 * np.tanh((reach - 1) * np.float32(rng.uniform(2, 7))))
         x, y = layer.place(rng, 0.0)
         layer.stamp(x, y, patch.astype(np.float32), patch.astype(np.float32), None)
 
@@ -112,7 +113,7 @@ def soil(layer: Layer, rng: Rng, amount: float) -> None:
         _fibres(layer, fibres, int(fibres.integers(1, 4)), False)
     if scratches.random() < 0.3 * amount:
         _scratches(layer, scratches, int(scratches.integers(1, 10)), False)
-    if bubbles.random() < 0.06 * amount:
+    if bubbles.random() < 0.1 * amount:
         _bubbles(layer, bubbles, int(bubbles.integers(1, 5)), False)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from crystal_search.classes import CRYSTAL_CLASSES
 from training.synthetic.camera import photograph
 from training.synthetic.crystals import paint_bad_form, paint_harvestable, paint_overnucleated
 from training.synthetic.dirt import paint_features, soil, soil_drop
@@ -62,6 +63,8 @@ _PAINTERS: dict[str, Callable[[Layer, Rng, float], None]] = {
 DROP_CLASSES: tuple[str, ...] = tuple(_PAINTERS)
 #: Classes among whose things a little precipitate may lie.
 _HAZY = ("crystals_harvestable", "crystals_bad_form", "crystals_overnucleated", "spherulites", "phase_separation", "other")
+#: Classes whose things may lie around crystals.
+_AROUND_CRYSTALS = ("precipitate", "precipitate_bad", "precipitate_good", "other")
 _EMPTY_SHARE = 0.17
 _COMMON = {"clear": 1.8, "precipitate": 1.3, "crystals_harvestable": 1.5}
 #: Weights of red, green and blue in the brown that precipitate absorbs.
@@ -93,7 +96,7 @@ def _blank_layer(well: Well, unit: float) -> Layer:
     """A layer over the whole image, for what lies anywhere on the plate."""
     shape = well.mask.shape
     ones = np.ones(shape, dtype=np.float32)
-    return Layer(unit, 0, 0, ones, np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.uint8), np.ones(shape, dtype=np.float32), ones)
+    return Layer(unit, 0, 0, np.ones_like(ones), np.zeros_like(ones), np.zeros(shape, dtype=np.uint8), ones, ones)
 
 
 def _draw(seed: int, class_name: str | None, width: int, imager: str, inspection: int, maturity: float) -> SyntheticWell:
@@ -108,14 +111,17 @@ def _draw(seed: int, class_name: str | None, width: int, imager: str, inspection
     if drop is not None and class_name is not None:
         dirt = _stream(seed, _DROP_DIRT)
         contents = _stream(seed, _CONTENTS, DROP_CLASSES.index(class_name))
-        if class_name in _HAZY and contents.random() < 0.25:
+        if class_name in CRYSTAL_CLASSES and contents.random() < 0.15:  # crystals grow out of precipitate and under skins, too
+            _PAINTERS[str(contents.choice(_AROUND_CRYSTALS))](drop, contents, 0.7)
+        elif class_name in _HAZY and contents.random() < 0.25:
             paint_haze(drop, contents)
         soil_drop(drop, dirt)
         _PAINTERS[class_name](drop, contents, maturity)
         part = (slice(drop.y0, drop.y0 + drop.shape[0]), slice(drop.x0, drop.x0 + drop.shape[1]))
         light[part] *= drop.transmission[..., np.newaxis]
         if drop.absorption.any():
-            light[part] *= np.exp(-drop.absorption[..., np.newaxis] * _BROWN[-light.shape[2] :] if light.shape[2] == 3 else -drop.absorption[..., np.newaxis])
+            brown = _BROWN if light.shape[2] == 3 else _BROWN[1:2]
+            light[part] *= np.exp(-drop.absorption[..., np.newaxis] * brown)
         drop_mask[part] = drop.inside > 0.5
         object_mask[part] = drop.marks
         boxes = tuple(drop.boxes)
@@ -137,9 +143,7 @@ def draw_well(seed: int, class_name: str | None = "random", *, width: int = 1280
     return _draw(seed, chosen, width, chosen_imager, 0, 1.0)
 
 
-def draw_time_course(
-    seed: int, class_names: Sequence[str | None], *, width: int = 1280, imager: str | None = None
-) -> list[SyntheticWell]:
+def draw_time_course(seed: int, class_names: Sequence[str | None], *, width: int = 1280, imager: str | None = None) -> list[SyntheticWell]:
     """One picture for each inspection of one drop: same well, outline and dirt; contents as named, growing while the class stays."""
     course = []
     age = 0

@@ -15,7 +15,10 @@ from training.synthetic.wells import Well
 
 @dataclass(frozen=True)
 class _Surface:
-    """How a drop's surface shades it: body transmission, depth and width of the dark rim, its one-sidedness, edge line and lens."""
+    """How a drop's surface shades it.
+
+    Transmission of the body; depth, width, fall and one-sidedness of the dark rim; edge line; bright lens; slant of the light.
+    """
 
     body: float
     rim: float
@@ -27,6 +30,7 @@ class _Surface:
     line_width: float
     halo: float
     lens: float
+    slant: float
 
 
 def outline(rng: Rng, radius: float) -> Points:
@@ -55,18 +59,37 @@ def outline(rng: Rng, radius: float) -> Points:
 
 
 def _surface(rng: Rng, kind: str) -> _Surface:
-    angle = rng.uniform(0, 2 * math.pi)
+    side_angle = float(rng.uniform(0, 2 * math.pi))
     if kind == "faint":
-        return _Surface(rng.uniform(0.96, 1.03), rng.uniform(0.0, 0.06), 0.15, 1.0, rng.uniform(0, 1), angle, rng.uniform(0.04, 0.2),
-                        rng.uniform(1.0, 2.2), rng.uniform(0, 0.04), 0.0)  # fmt: skip
-    if kind == "film":
-        return _Surface(rng.uniform(0.78, 0.95), rng.uniform(0.05, 0.3), rng.uniform(0.1, 0.4), rng.uniform(0.8, 1.6), rng.uniform(0, 1), angle, rng.uniform(0.1, 0.45),
-                        rng.uniform(1.2, 3.5), rng.uniform(0, 0.06), rng.uniform(0, 0.05))  # fmt: skip
-    if kind == "one_sided":
-        return _Surface(rng.uniform(0.9, 1.02), rng.uniform(0.5, 0.95), rng.uniform(0.04, 0.2), rng.uniform(0.8, 1.6), rng.uniform(0.85, 1.0), angle, rng.uniform(0.1, 0.5),
-                        rng.uniform(1.5, 4), rng.uniform(0, 0.08), rng.uniform(0, 0.06))  # fmt: skip
-    return _Surface(rng.uniform(0.85, 1.0), rng.uniform(0.45, 0.92), rng.uniform(0.12, 0.55), rng.uniform(0.8, 1.7), rng.uniform(0, 0.6), angle, rng.uniform(0.1, 0.6),
-                    rng.uniform(1.5, 5), rng.uniform(0, 0.08), rng.uniform(0, 0.22))  # fmt: skip
+        body, rim, rim_width, side = (0.96, 1.03), (0.0, 0.06), (0.1, 0.2), (0.0, 1.0)
+        line, line_width, halo, lens = (0.04, 0.2), (1.0, 2.2), (0.0, 0.04), (0.0, 0.0)
+    elif kind == "film":
+        body, rim, rim_width, side = (0.78, 0.95), (0.05, 0.3), (0.1, 0.4), (0.0, 1.0)
+        line, line_width, halo, lens = (0.1, 0.45), (1.2, 3.5), (0.0, 0.06), (0.0, 0.05)
+    elif kind == "one_sided":
+        body, rim, rim_width, side = (0.9, 1.02), (0.5, 0.95), (0.04, 0.2), (0.85, 1.0)
+        line, line_width, halo, lens = (0.1, 0.5), (1.5, 4.0), (0.0, 0.08), (0.0, 0.06)
+    else:
+        body, rim, rim_width, side = (0.85, 1.0), (0.45, 0.92), (0.12, 0.55), (0.0, 0.6)
+        line, line_width, halo, lens = (0.1, 0.6), (1.5, 5.0), (0.0, 0.08), (0.0, 0.22)
+    slant = float(rng.normal(0.0, 0.12)) if kind != "faint" and rng.random() < 0.5 else 0.0
+
+    def between(bounds: tuple[float, float]) -> float:
+        return float(rng.uniform(*bounds))
+
+    return _Surface(
+        body=between(body),
+        rim=between(rim),
+        rim_width=between(rim_width),
+        rim_fall=between((0.8, 1.7)),
+        side=between(side),
+        side_angle=side_angle,
+        line=between(line),
+        line_width=between(line_width),
+        halo=between(halo),
+        lens=between(lens),
+        slant=slant,
+    )
 
 
 def _shade(surface: _Surface, alpha: Field, linear: Field, depth: Field, room: Field, unit: float, points: Points, rng: Rng) -> Field:
@@ -78,6 +101,11 @@ def _shade(surface: _Surface, alpha: Field, linear: Field, depth: Field, room: F
     facing = blur((math.cos(surface.side_angle) * gx + math.sin(surface.side_angle) * gy) / norm, 10.0 * unit)
     weight = np.clip(1.0 - np.float32(surface.side) * (0.5 - 0.9 * facing), 0.0, 1.25)
     body = surface.body * (1.0 - np.float32(surface.rim) * near_edge * weight) + np.float32(surface.lens) * depth**2
+    if surface.slant:  # the surface tips the light to one side
+        centre = points.mean(axis=0)
+        across = (np.arange(alpha.shape[1], dtype=np.float32) - np.float32(centre[0]))[np.newaxis, :] * math.cos(surface.side_angle)
+        down = (np.arange(alpha.shape[0], dtype=np.float32) - np.float32(centre[1]))[:, np.newaxis] * math.sin(surface.side_angle)
+        body = body * (1.0 + np.float32(surface.slant) * np.tanh((across + down) * np.float32(2.0 / max(alpha.shape))))
     if rng.random() < 0.5:
         body = body * (1.0 + np.float32(rng.uniform(0.01, 0.05)) * grain(rng, alpha.shape, 160.0 * unit))
     canvas = np.full(alpha.shape, 128, dtype=np.uint8)
@@ -87,7 +115,7 @@ def _shade(surface: _Surface, alpha: Field, linear: Field, depth: Field, room: F
     varied = np.clip(0.8 + 0.5 * grain(rng, alpha.shape, 220.0 * unit), 0.15, 1.5)
     shade = 1.0 + alpha * (body - 1.0)
     shade = shade * (1.0 - np.clip(np.float32(surface.line) * varied, 0, 0.92) * ring) + np.float32(surface.halo) * wide
-    return np.maximum(shade, 0.02).astype(np.float32)
+    return np.asarray(np.maximum(shade, 0.02), dtype=np.float32)
 
 
 def draw_drop(rng: Rng, well: Well, unit: float, size: float = 1.0) -> Layer | None:

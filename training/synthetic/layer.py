@@ -58,14 +58,14 @@ class Layer:
         """Radius in px of a disc of the inside's area."""
         return float(np.sqrt(float(self.inside.sum()) / np.pi))
 
-    def place(self, rng: Rng, lowest_depth: float = 0.1) -> tuple[float, float]:
-        """A random point (x, y) of the inside, where ``depth`` is at least ``lowest_depth``."""
+    def place(self, rng: Rng, lowest_depth: float = 0.1, highest_depth: float = 1.0) -> tuple[float, float]:
+        """A random point (x, y) of the inside whose ``depth`` lies between the two, if forty tries find one."""
         height, width = self.shape
         best, best_depth = (width / 2.0, height / 2.0), -1.0
         for x, y in rng.uniform(0.0, 1.0, (40, 2)):
             row, column = int(y * height), int(x * width)
             depth = float(self.depth[row, column]) if self.inside[row, column] > 0.5 else -1.0
-            if depth >= lowest_depth:
+            if lowest_depth <= depth <= highest_depth:
                 return x * width, y * height
             if depth > best_depth:
                 best, best_depth = (x * width, y * height), depth
@@ -80,7 +80,15 @@ class Layer:
         return seen
 
     def stamp(
-        self, x: float, y: float, transmission: Field, mask: Field, class_name: str | None, *, absorption: Field | None = None, box: bool = True
+        self,
+        x: float,
+        y: float,
+        transmission: Field,
+        mask: Field,
+        class_name: str | None,
+        *,
+        absorption: Field | None = None,
+        box: bool = True,
     ) -> bool:
         """Multiplies a patch centred on (x, y) into the layer, labels it, boxes it; False if nothing of it lies inside."""
         height, width = transmission.shape

@@ -84,7 +84,8 @@ def paint_phase_separation(layer: Layer, rng: Rng, maturity: float = 1.0) -> Non
         blobs = cloud(child(rng), layer.shape, 0.7 * layer.extent, 2)
         field = blobs - np.float32(rng.uniform(-0.3, 0.5))
         line = blur(ridges(field / np.maximum(np.abs(relief(blobs, 0.0)), 0.7), 14.0), 0.8 * layer.unit)
-        layer.transmission *= 1.0 + layer.inside * (-np.float32(rng.uniform(0.1, 0.5)) * line - np.float32(rng.uniform(0, 0.1)) * smoothstep(0, 0.2, field))
+        layer.transmission *= 1.0 - layer.inside * np.float32(rng.uniform(0.1, 0.5)) * line
+        layer.transmission *= 1.0 - layer.inside * np.float32(rng.uniform(0, 0.1)) * smoothstep(0, 0.2, field)
         layer.mark((field > 0) & (layer.depth > 0.05), "phase_separation")
 
 
@@ -97,12 +98,15 @@ def paint_other(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
         own = child(rng)
         angle = own.uniform(0, 2 * math.pi)
         if kind == "folds":
-            field = warped(own, cloud(own, layer.shape, float(own.uniform(0.5, 1.0)) * layer.extent, 2), 0.6 * layer.extent, 0.2 * layer.extent)
+            blobs = cloud(own, layer.shape, float(own.uniform(0.5, 1.0)) * layer.extent, 2)
+            field = warped(own, blobs, 0.6 * layer.extent, 0.2 * layer.extent)
             line = ridges(field, float(own.uniform(7, 18)))
             cover = smoothstep(-0.4, 0.5, cloud(own, layer.shape, layer.extent, 2) + np.float32(0.5))
-            passes = 1.0 + np.float32(own.uniform(0.04, 0.12)) * relief(blur(line, 2.0 * unit), angle) - np.float32(own.uniform(0.1, 0.5)) * line
+            passes = 1.0 - np.float32(own.uniform(0.1, 0.5)) * line
+            passes = passes + np.float32(own.uniform(0.04, 0.12)) * relief(blur(line, 2.0 * unit), angle)
         elif kind == "film":
-            field = warped(own, cloud(own, layer.shape, float(own.uniform(0.3, 0.8)) * layer.extent, 3, 0.4), 0.5 * layer.extent, 0.15 * layer.extent)
+            blobs = cloud(own, layer.shape, float(own.uniform(0.3, 0.8)) * layer.extent, 3, 0.4)
+            field = warped(own, blobs, 0.5 * layer.extent, 0.15 * layer.extent)
             cover = smoothstep(-0.5, 0.4, cloud(own, layer.shape, 1.2 * layer.extent, 2) + np.float32(0.4))
             passes = 1.0 + np.float32(own.uniform(0.05, 0.16)) * np.tanh(relief(blur(field, 2.0 * unit), angle))
             layer.absorption += layer.inside * cover * np.float32(own.uniform(0, 0.25)) * smoothstep(-0.5, 1.5, field)
@@ -136,7 +140,8 @@ def paint_null(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
     if kind == "residue":  # a crust that follows the edge and broken matter within
         band = np.exp(-(((layer.depth - np.float32(rng.uniform(0.1, 0.4))) / np.float32(rng.uniform(0.05, 0.15))) ** 2))
         broken = cloud(child(rng), layer.shape, 50.0 * unit, 5, 0.7)
-        crust = np.clip(band + 0.4 * smoothstep(0.3, 1.2, cloud(child(rng), layer.shape, 0.6 * layer.extent, 3)), 0, 1) * smoothstep(-0.8, 0.6, broken)
+        heaps = smoothstep(0.3, 1.2, cloud(child(rng), layer.shape, 0.6 * layer.extent, 3))
+        crust = np.clip(band + 0.4 * heaps, 0, 1) * smoothstep(-0.8, 0.6, broken)
         bumps = relief(cloud(child(rng), layer.shape, 14.0 * unit, 4, 0.7), rng.uniform(0, 6.28))
         layer.transmission *= 1.0 + layer.inside * crust * (np.float32(rng.uniform(0.06, 0.2)) * bumps - np.float32(rng.uniform(0.15, 0.5)))
         layer.absorption += layer.inside * crust * np.float32(rng.uniform(0.05, 0.4))
@@ -151,10 +156,12 @@ def paint_null(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
         layer.mark(around, "null_experiment")
     else:  # a skin that fell in folds, its cracks and edges dark
         own = child(rng)
-        sheet = warped(own, cloud(own, layer.shape, float(own.uniform(0.25, 0.6)) * layer.extent, 3, 0.5), 0.4 * layer.extent, 0.12 * layer.extent)
-        cracks = np.maximum(ridges(sheet, float(own.uniform(8, 20))), ridges(cloud(own, layer.shape, 0.35 * layer.extent, 3, 0.5), float(own.uniform(10, 25))))
+        sheet = cloud(own, layer.shape, float(own.uniform(0.25, 0.6)) * layer.extent, 3, 0.5)
+        sheet = warped(own, sheet, 0.4 * layer.extent, 0.12 * layer.extent)
+        pieces = cloud(own, layer.shape, 0.35 * layer.extent, 3, 0.5)
+        cracks = np.maximum(ridges(sheet, float(own.uniform(6, 20))), ridges(pieces, float(own.uniform(8, 25))))
         rough = cloud(own, layer.shape, 0.3 * layer.extent, 5, 0.7)
         passes = float(own.uniform(0.7, 1.0)) - np.float32(own.uniform(0.15, 0.55)) * cracks
-        passes = passes + np.float32(own.uniform(0.04, 0.12)) * relief(blur(rough, 1.2 * unit), own.uniform(0, 2 * math.pi))
+        passes = passes + np.float32(own.uniform(0.02, 0.08)) * relief(blur(rough, 2.0 * unit), own.uniform(0, 2 * math.pi))
         layer.transmission *= 1.0 + np.float32(maturity) * layer.inside * (np.clip(passes, 0.1, 1.4) - 1.0)
         layer.mark(layer.depth > 0.03, "null_experiment")

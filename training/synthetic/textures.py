@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-Field = npt.NDArray[np.float32]
+#: float32 at run time; wider for the type checker, which takes every product with a Python number for float64.
+Field = npt.NDArray[np.floating[Any]]
 Points = npt.NDArray[np.float64]
 Rng = np.random.Generator
 
@@ -29,7 +31,7 @@ def fixed(points: Points) -> npt.NDArray[np.int32]:
 def smoothstep(low: float, high: float, value: Field) -> Field:
     """0 below ``low``, 1 above ``high``, smooth between."""
     t = np.clip((value - low) * (1.0 / (high - low)), 0.0, 1.0)
-    return (t * t * (3.0 - 2.0 * t)).astype(np.float32)
+    return np.asarray(t * t * (3.0 - 2.0 * t), dtype=np.float32)
 
 
 def grain(rng: Rng, shape: tuple[int, int], cell: float, stretch: float = 1.0) -> Field:

@@ -1,0 +1,99 @@
+"""What comes back from the grid goes into ``results/`` and the ledger (P22).
+
+An event's files are stored first, then one ledger transaction says so, then the grid may forget the event. Killed anywhere in
+between, the grid tells the event again, and every step finds what it did before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from pathlib import Path
+
+from crystal_search.archives import ArchiveError, Results, read_results
+from crystal_search.atomic import copy_atomically
+from crystal_search.grid import GaveUp, Grid, Refused, Returned
+from crystal_search.ledger import Ledger
+from crystal_search.ledger.results import KnownWorkUnit, find_work_unit, give_up, record_refusal, record_result
+from crystal_search.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+def assimilate(settings: Settings, ledger: Ledger, grid: Grid) -> int:
+    """Drive the grid on and take in what came back; returns how many events that were.
+
+    Raises ``TryAgainLater`` when the disk is full or the ledger away; nothing is lost, the grid tells its events again.
+    """
+    events = grid.poll()
+    for event in events:
+        match event:
+            case Returned():
+                _returned(settings, ledger, event)
+            case Refused():
+                _set_aside(settings, ledger, event.work_unit, event.path, event.reason)
+            case GaveUp():
+                _gave_up(settings, ledger, event.work_unit, event.reason)
+        grid.acknowledge(event)
+    return len(events)
+
+
+def _returned(settings: Settings, ledger: Ledger, event: Returned) -> None:
+    with ledger.read() as connection:
+        unit = find_work_unit(connection, event.work_unit)
+    if unit is not None and not unit.is_out:
+        _log.info("%s: had ended before, this result is not needed", event.work_unit)
+        return
+    try:
+        answer = _answer(unit, event)
+    except ArchiveError as error:  # the grid's validator knows the work unit's file, not the ledger
+        _set_aside(settings, ledger, event.work_unit, event.path, str(error))
+        _gave_up(settings, ledger, event.work_unit, str(error))
+        return
+    assert unit is not None
+    stored = settings.results / unit.batch / f"{unit.name}.zip"
+    copy_atomically(event.path, stored)
+    with ledger.begin() as connection:
+        record_result(connection, unit, answer, _sha256(stored))
+    _packed(settings, unit.name).unlink(missing_ok=True)
+    counts = {status: sum(image.status == status for image in answer.images) for status in {image.status for image in answer.images}}
+    _log.info("%s: %s", unit.name, ", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
+
+
+def _answer(unit: KnownWorkUnit | None, event: Returned) -> Results:
+    """The results of an archive, which are those of the ledger's images. Raises ``ArchiveError``."""
+    if unit is None:
+        raise ArchiveError(f"{event.work_unit}: unknown work unit, the ledger has none of that name")
+    answer = read_results(event.path)
+    if {image.id for image in answer.images} != set(unit.images):
+        raise ArchiveError(f"{event.work_unit}: these are not the images that the ledger has in this work unit")
+    return answer
+
+
+def _set_aside(settings: Settings, ledger: Ledger, work_unit: str, path: Path, reason: str) -> None:
+    """Keep a refused result and say why; the grid has sent the work again by itself."""
+    if not path.is_file():
+        return  # it is in the refused folder already, or was never there to keep
+    name = re.sub(r"[^A-Za-z0-9_-]", "-", f"{work_unit}-{path.stem}-{_sha256(path)[:8]}")
+    copy_atomically(path, settings.refused / f"{name}.zip")
+    with ledger.begin() as connection:
+        record_refusal(connection, work_unit, f"{name}.zip", reason)
+    _log.warning("%s: result refused and set aside as %s.zip: %s", work_unit, name, reason)
+
+
+def _gave_up(settings: Settings, ledger: Ledger, work_unit: str, reason: str) -> None:
+    with ledger.begin() as connection:
+        unit = find_work_unit(connection, work_unit)
+        if unit is not None and give_up(connection, unit, reason):
+            _log.error("%s: given up, its %d images have failed: %s", work_unit, len(unit.images), reason)
+    _packed(settings, work_unit).unlink(missing_ok=True)
+
+
+def _packed(settings: Settings, work_unit: str) -> Path:
+    return settings.work_units / f"{work_unit}.zip"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

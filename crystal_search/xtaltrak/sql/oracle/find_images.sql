@@ -1,0 +1,40 @@
+-- One page of images by key; the ROWNUM subquery also works on 11.2. CASTs give a bind that may be NULL its type.
+SELECT *
+FROM (
+    SELECT
+        m.{I_IMAGES.INSPECTID} INSPECTION_ID,
+        m.{I_IMAGES.IMAGENAME} IMAGE_NAME,
+        i.{I_INSPECTIONS.BARCODEID} BARCODE,
+        i.{I_INSPECTIONS.INSPECTNUMBER} INSPECTION_NUMBER,
+        i.{I_INSPECTIONS.INSPECTDATE} TAKEN_AT,
+        i.{I_INSPECTIONS.COL} PLATE_COLUMN,
+        i.{I_INSPECTIONS.I_ROW} PLATE_ROW,
+        i.{I_INSPECTIONS.SUBWELL} SUBWELL_NUMBER
+    FROM {I_IMAGES} m
+    JOIN {I_INSPECTIONS} i ON i.{I_INSPECTIONS.INSPECTID} = m.{I_IMAGES.INSPECTID}
+    WHERE m.{I_IMAGES.INSPECTID} >= :after_inspection
+        AND (m.{I_IMAGES.INSPECTID} > :after_inspection OR m.{I_IMAGES.IMAGENAME} > :after_image)
+        AND m.{I_IMAGES.IMAGENAME} IS NOT NULL
+        AND (CAST(:barcode AS VARCHAR2(200)) IS NULL OR i.{I_INSPECTIONS.BARCODEID} LIKE :barcode ESCAPE '\')
+        AND (CAST(:taken_from AS DATE) IS NULL OR i.{I_INSPECTIONS.INSPECTDATE} >= :taken_from)
+        AND (CAST(:taken_before AS DATE) IS NULL OR i.{I_INSPECTIONS.INSPECTDATE} < :taken_before)
+        AND (:unscored <> 'drop' OR NOT EXISTS (
+            SELECT 1
+            FROM {I_INSPECTIONS} o
+            JOIN {I_SCORES} s ON s.{I_SCORES.INSPECTID} = o.{I_INSPECTIONS.INSPECTID}
+            WHERE o.{I_INSPECTIONS.BARCODEID} = i.{I_INSPECTIONS.BARCODEID}
+                AND o.{I_INSPECTIONS.COL} = i.{I_INSPECTIONS.COL}
+                AND o.{I_INSPECTIONS.I_ROW} = i.{I_INSPECTIONS.I_ROW}
+                AND o.{I_INSPECTIONS.SUBWELL} = i.{I_INSPECTIONS.SUBWELL}
+                AND (s.{I_SCORES.SCOREDBY} IS NULL OR s.{I_SCORES.SCOREDBY} <> :scorer)
+        ))
+        AND (:unscored <> 'image' OR NOT EXISTS (
+            SELECT 1
+            FROM {I_SCORES} s
+            WHERE s.{I_SCORES.INSPECTID} = m.{I_IMAGES.INSPECTID}
+                AND (s.{I_SCORES.IMAGENAME} IS NULL OR s.{I_SCORES.IMAGENAME} = m.{I_IMAGES.IMAGENAME})
+                AND (s.{I_SCORES.SCOREDBY} IS NULL OR s.{I_SCORES.SCOREDBY} <> :scorer)
+        ))
+    ORDER BY m.{I_IMAGES.INSPECTID}, m.{I_IMAGES.IMAGENAME}
+)
+WHERE ROWNUM <= :page_rows

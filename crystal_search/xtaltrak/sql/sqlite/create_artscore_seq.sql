@@ -1,0 +1,5 @@
+-- Our own numbers for SCOREID: one row, the last number given out.
+CREATE TABLE IF NOT EXISTS {ARTSCORE_SEQ} (
+    ONE_ROW INTEGER PRIMARY KEY CHECK (ONE_ROW = 1),
+    {ARTSCORE_SEQ.LAST_ID} INTEGER NOT NULL
+)

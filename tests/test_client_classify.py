@@ -1,0 +1,144 @@
+"""Windows over a drop: which there are, what each one sees, and that its probabilities are those worked out by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.special
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from tiny_model import DROP, FAR, SHARPNESS, TARGETS, picture, write_model
+
+from client_app import classify as module
+from client_app.classify import MAX_WORKING_PIXELS, classify, region, softmax
+from client_app.errors import ImageError
+from client_app.model import Model, load_model
+from crystal_search.classes import NAMES
+from crystal_search.geometry import Box, WindowGrid, window_grid
+
+BOX = Box(64, 48, 192, 144)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return load_model(write_model(tmp_path_factory.mktemp("model")))
+
+
+def by_hand(image: Image.Image, box: Box) -> np.ndarray:
+    """The 13 probabilities of one window that lies in the image, from its mean brightness alone."""
+    pixels = np.asarray(image, dtype=np.float64)
+    brightness = np.minimum(pixels / np.percentile(pixels, 92), 1.6)[box.y0 : box.y1, box.x0 : box.x1].mean()
+    targets = np.array([TARGETS.get(name, FAR) for name in NAMES])
+    return np.asarray(scipy.special.softmax(-SHARPNESS * (brightness - targets) ** 2))
+
+
+def test_every_window_of_the_grid_is_classified_as_worked_out_by_hand(model: Model) -> None:
+    image = picture(("crystals_harvestable", 80, 64), ("precipitate", 128, 80))
+    windows = classify(model, image, BOX, None, 16)
+    assert windows.boxes == list(window_grid(BOX, 256, 192, 32, 16).windows())
+    assert len(windows.boxes) == 7 * 5
+    expected = np.array([by_hand(image, box) for box in windows.boxes])
+    np.testing.assert_allclose(windows.probabilities, expected, atol=1e-3)
+
+
+def test_more_windows_than_one_batch_stay_in_order(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = picture(("crystals_harvestable", 80, 64))
+    whole = classify(model, image, BOX, None, 16)
+    monkeypatch.setattr(module, "BATCH", 4)
+    np.testing.assert_allclose(classify(model, image, BOX, None, 16).probabilities, whole.probabilities, atol=1e-6)
+
+
+def test_never_more_than_a_batch_is_in_memory(model: Model) -> None:
+    sizes: list[int] = []
+    network = model.chops
+
+    def spy(pixels: np.ndarray) -> np.ndarray:
+        sizes.append(len(pixels))
+        return network(pixels)
+
+    counting = Model(model.spec, "0" * 64, model.drop, spy)  # type: ignore[arg-type]
+    classify(counting, picture(), BOX, None, 16)
+    assert sizes == [32, 3]
+
+
+def test_the_step_is_obeyed(model: Model) -> None:
+    assert len(classify(model, picture(), BOX, None, 32).boxes) == 4 * 3
+
+
+def test_an_image_of_unknown_scale_is_brought_to_the_models_width(model: Model) -> None:
+    """A picture three times as large gives the same windows, three times as large."""
+    small = classify(model, picture(("precipitate", 96, 64)), BOX, None, 16)
+    large = classify(model, picture(("precipitate", 96, 64), size=(768, 576)), Box(192, 144, 576, 432), None, 16)
+    assert [tuple(3 * edge for edge in box.as_tuple()) for box in small.boxes] == [box.as_tuple() for box in large.boxes]
+    np.testing.assert_allclose(large.probabilities, small.probabilities, atol=1e-3)
+
+
+def test_an_image_of_known_scale_is_brought_to_the_models_scale(model: Model) -> None:
+    """The model works at 4 um/px: at 8 um/px a window of 32 px is 16 px of the original, and a drop of 256 x 192 px has 15 x 11."""
+    windows = classify(model, picture(), BOX, 8.0, 16)
+    assert len(windows.boxes) == 15 * 11
+    assert {(box.width, box.height) for box in windows.boxes} == {(16, 16)}
+
+
+def test_two_scales_give_windows_of_two_sizes(tmp_path: Path) -> None:
+    windows = classify(load_model(write_model(tmp_path, scales="[1.0, 2.0]")), picture(), BOX, None, 16)
+    assert [box.width for box in windows.boxes] == [32] * (7 * 5) + [16] * (15 * 11)
+    assert windows.probabilities.shape == (7 * 5 + 15 * 11, 13)
+
+
+def test_a_drop_smaller_than_a_window_grows_into_the_image(model: Model) -> None:
+    windows = classify(model, picture(), Box(100, 100, 110, 110), None, 16)
+    assert windows.boxes == [Box(89, 89, 121, 121)]
+
+
+def test_an_image_smaller_than_a_window_repeats_its_edge(model: Model) -> None:
+    """A wide strip: 256 px at the working width, 8 px high. Boxes are cut to the image."""
+    image = Image.fromarray(np.full((8, 256), DROP, dtype=np.uint8))
+    windows = classify(model, image, Box(0, 0, 256, 8), None, 16)
+    assert windows.boxes[0] == Box(0, 0, 32, 8)
+    assert all(NAMES[row.argmax()] == "clear" for row in windows.probabilities)
+
+
+def test_edge_replication_is_that_of_numpy() -> None:
+    pixels = np.arange(12, dtype=np.float32).reshape(3, 4)
+    grid = WindowGrid(left=-2, top=-1, columns=1, rows=1, window=8, step=1)
+    np.testing.assert_array_equal(region(pixels, grid), np.pad(pixels, ((1, 4), (2, 2)), mode="edge"))
+
+
+def test_the_temperature_flattens_every_window(tmp_path: Path) -> None:
+    model = load_model(write_model(tmp_path, temperature="40.0"))
+    windows = classify(model, picture(), BOX, None, 32)
+    clear, phase = (windows.probabilities[0, NAMES.index(name)] for name in ("clear", "phase_separation"))
+    assert clear / phase == pytest.approx(np.exp(SHARPNESS * 0.3**2 / 40.0), rel=1e-3)
+
+
+def test_a_network_that_answers_nonsense_fails_the_image(model: Model) -> None:
+    def broken(pixels: np.ndarray) -> np.ndarray:
+        answer = model.chops(pixels)
+        answer[0, 0, 0, 5] = np.nan
+        return answer
+
+    with pytest.raises(ImageError, match="not a number"):
+        classify(Model(model.spec, "0" * 64, model.drop, broken), picture(), BOX, None, 16)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("um_per_px", [1000.0, 200.0])
+def test_a_scale_that_would_fill_the_memory_fails_the_image(model: Model, um_per_px: float) -> None:
+    assert 256 * 192 * (um_per_px / 4) ** 2 > MAX_WORKING_PIXELS
+    with pytest.raises(ImageError, match="at the model's resolution"):
+        classify(model, picture(), BOX, um_per_px, 16)
+
+
+def test_a_needle_of_an_image_that_would_fill_the_memory_fails(model: Model) -> None:
+    with pytest.raises(ImageError, match="its shape"):
+        classify(model, Image.new("L", (1, 60_000)), Box(0, 0, 1, 1), None, 16)
+
+
+@given(st.lists(st.lists(st.floats(-500, 500, width=32), min_size=13, max_size=13), min_size=1, max_size=5), st.floats(0.1, 10.0))
+def test_softmax_is_that_of_scipy(rows: list[list[float]], temperature: float) -> None:
+    logits = np.array(rows, dtype=np.float32)
+    expected = scipy.special.softmax(logits.astype(np.float64) / temperature, axis=1)
+    np.testing.assert_allclose(softmax(logits, temperature), expected, atol=1e-12)

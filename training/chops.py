@@ -1,0 +1,154 @@
+"""The chop classifier: chops of drawn wells in, a SqueezeNet that needs no padding out (P12, P13)."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from client_app.preprocess import BRIGHTNESS_CEILING
+from crystal_search.classes import CLASSES, CRYSTAL_CLASSES, NAMES
+from training.shards import Arrays
+
+WINDOW = 160
+#: Chops are drawn this much larger, so that training can shift them against the network's grid.
+MARGIN = 8
+#: Magnifications of the drawn wells: imagers differ in scale.
+ZOOM = (0.7, 1.5)
+#: How often classes are shown in training; drops are mostly clear, and a false crystal costs a crystallographer's patience.
+SHARES = {
+    "crystals_harvestable": 0.11, "crystals_bad_form": 0.08, "crystals_overnucleated": 0.07,
+    "precipitate": 0.09, "precipitate_bad": 0.07, "precipitate_good": 0.06,
+    "null_experiment": 0.04, "other": 0.07, "spherulites": 0.04, "phase_separation": 0.05,
+    "clear": 0.14, "clear_with_other_features": 0.06, "rim": 0.12,
+}  # fmt: skip
+#: Values 0 to 1.6 are kept as bytes.
+_BYTE = BRIGHTNESS_CEILING / 255.0
+
+Pixels = npt.NDArray[np.float32]
+
+
+def draw_examples(side: int, seeds: range) -> Arrays:
+    """Chops of one well a seed: ``pixels`` uint8 (n, side, side), brightness 0 to 1.6 on 0 to 255; ``labels`` uint8 (n,), class indices."""
+    from training.synthetic.chops import draw_chops
+
+    chops = [chop for seed in seeds for chop in draw_chops(seed, window=side, zoom=ZOOM)]
+    pixels = [np.rint(np.clip(chop.pixels, 0, BRIGHTNESS_CEILING) / _BYTE).astype(np.uint8) for chop in chops]
+    return {"pixels": np.stack(pixels), "labels": np.array([NAMES.index(chop.class_name) for chop in chops], np.uint8)}
+
+
+def drawer(window: int = WINDOW) -> partial[Arrays]:
+    """Draws chops of ``window`` px and the margin; picklable."""
+    return partial(draw_examples, window + MARGIN)
+
+
+def augment(pixels: Pixels, window: int, rng: np.random.Generator) -> Pixels:
+    """Another look at one chop (side, side) of normalised brightness: shifted, turned, with another light, blur and noise; (window, window)."""
+    y, x = rng.integers(pixels.shape[0] - window + 1, size=2)
+    pixels = np.rot90(pixels[y : y + window, x : x + window], int(rng.integers(4)))
+    if rng.random() < 0.5:
+        pixels = np.flip(pixels, 1)
+    if rng.random() < 0.7:
+        level = float(pixels.mean())
+        pixels = level + (pixels - level) * np.float32(np.exp(rng.normal(0.0, 0.2)))
+        pixels = pixels * np.float32(np.exp(rng.normal(0.0, 0.08)))
+    if rng.random() < 0.3:
+        pixels = np.power(np.maximum(pixels, 0.0), np.float32(np.exp(rng.normal(0.0, 0.2))))
+    pixels = np.ascontiguousarray(pixels, dtype=np.float32)
+    if rng.random() < 0.2:
+        pixels = cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.3, 1.3)))
+    if rng.random() < 0.5:
+        pixels = pixels + rng.standard_normal(pixels.shape, np.float32) * np.float32(rng.uniform(0.002, 0.02))
+    return np.clip(pixels, 0.0, BRIGHTNESS_CEILING)
+
+
+def one_hot(labels: npt.NDArray[np.uint8]) -> Pixels:
+    """Class indices (n,) as float32 (n, classes)."""
+    return np.eye(len(NAMES), dtype=np.float32)[labels]
+
+
+class Balanced:
+    """Makes batches in which classes appear as :data:`SHARES` says, whatever the data's own shares are."""
+
+    def __init__(self, data: Arrays, window: int = WINDOW) -> None:
+        self.data, self.window = data, window
+        self.members = [np.flatnonzero(data["labels"] == index) for index in range(len(NAMES))]
+        shares = np.array([SHARES[name] if len(m) else 0.0 for name, m in zip(NAMES, self.members, strict=True)])
+        self.shares = shares / shares.sum()
+
+    def __call__(self, rng: np.random.Generator, size: int) -> tuple[Pixels, Pixels]:
+        """``size`` augmented chops: pixels (size, window, window, 1) and one-hot classes (size, 13)."""
+        picks = [rng.choice(self.members[label]) for label in rng.choice(len(NAMES), size=size, p=self.shares)]
+        looks = [augment(self.data["pixels"][pick].astype(np.float32) * np.float32(_BYTE), self.window, rng) for pick in picks]
+        return np.stack(looks)[..., np.newaxis], one_hot(self.data["labels"][picks])
+
+
+def centred(data: Arrays, window: int, start: int, end: int) -> Pixels:
+    """Examples ``start`` to ``end`` without augmentation: (n, window, window, 1)."""
+    edge = (data["pixels"].shape[1] - window) // 2
+    cut = data["pixels"][start:end, edge : edge + window, edge : edge + window]
+    return (cut.astype(np.float32) * np.float32(_BYTE))[..., np.newaxis]
+
+
+def logits(model: Any, data: Arrays, window: int = WINDOW, size: int = 64) -> Pixels:
+    """Logits (n, 13) of all examples: the mean over each chop's class map."""
+    starts = range(0, len(data["pixels"]), size)
+    maps = [np.asarray(model.predict_on_batch(centred(data, window, start, start + size))) for start in starts]
+    return np.concatenate(maps).mean(axis=(1, 2))
+
+
+def softmax(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    """Probabilities along the last axis."""
+    shifted = np.exp(values - values.max(axis=-1, keepdims=True), dtype=np.float64)
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
+
+
+def loss(truth: Any, class_map: Any) -> Any:
+    """Cross-entropy of the map's mean logits; ``truth`` (n, 13) one-hot, ``class_map`` (n, h, w, 13)."""
+    from keras import losses, ops
+
+    return ops.mean(losses.categorical_crossentropy(truth, ops.mean(class_map, axis=(1, 2)), from_logits=True))
+
+
+#: Index of each class's group.
+_GROUPS = np.array([sorted({c.group for c in CLASSES}).index(c.group) for c in CLASSES])
+
+
+def figures(values: Pixels, labels: npt.NDArray[np.uint8], threshold: float = 0.85) -> dict[str, float]:
+    """Figures of logits (n, 13) on held-out chops: loss, accuracy in classes and in groups, crystals found and false at the threshold.
+
+    ``crystals_found`` is the share of crystal chops in which one crystal class exceeds the threshold (P16), ``crystals_false`` the same
+    of chops of all other classes.
+    """
+    probabilities = softmax(values)
+    best = probabilities.argmax(axis=1)
+    crystal = np.isin(labels, [NAMES.index(name) for name in CRYSTAL_CLASSES])
+    called = probabilities[:, [NAMES.index(name) for name in CRYSTAL_CLASSES]].max(axis=1) > threshold
+    return {
+        "held_out_loss": float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean()),
+        "accuracy": float((best == labels).mean()),
+        "group_accuracy": float((_GROUPS[best] == _GROUPS[labels]).mean()),
+        "crystals_found": float(called[crystal].mean()) if crystal.any() else float("nan"),
+        "crystals_false": float(called[~crystal].mean()) if (~crystal).any() else float("nan"),
+    }
+
+
+def validate(data: Arrays, window: int, model: Any) -> dict[str, float]:
+    """The figures of a model on held-out chops."""
+    return figures(logits(model, data, window), data["labels"])
+
+
+def temperature(values: Pixels, labels: npt.NDArray[np.uint8]) -> float:
+    """The number by which logits are divided so that held-out chops have the smallest loss (temperature scaling, Guo et al. 2017)."""
+    grid = np.exp(np.linspace(np.log(0.5), np.log(4.0), 200))
+    losses = [-np.log(np.maximum(softmax(values / t)[np.arange(len(labels)), labels], 1e-12)).mean() for t in grid]
+    return round(float(grid[int(np.argmin(losses))]), 3)
+
+
+def work_folder(work: Path) -> Path:
+    """Where the chops and their trainings are kept."""
+    return work / "chops"

@@ -1,0 +1,96 @@
+"""Examples drawn in background processes and kept in files, so that a training can be killed, resumed and repeated."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+#: Draws the examples of some seeds: arrays of equal length.
+Draw = Callable[[range], Arrays]
+
+#: Held-out examples have seeds from here on.
+VALIDATION_SEED = 10_000_000
+
+
+def painter_version() -> str:
+    """First 12 digits of the SHA-256 of the sources that draw the wells: kept with the examples and in ``model.toml``."""
+    digest = hashlib.sha256()
+    for source in sorted((Path(__file__).parent / "synthetic").glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _shard_path(folder: Path, first: int) -> Path:
+    return folder / f"{first:09d}.npz"
+
+
+def _draw_shard(draw: Draw, folder: Path, size: int, first: int) -> int:
+    """Draws and saves one shard unless it is there already; returns how many examples it holds."""
+    path = _shard_path(folder, first)
+    if not path.exists():
+        arrays = draw(range(first, first + size))
+        partial_path = path.with_suffix(f".{os.getpid()}.part")
+        with partial_path.open("wb") as stream:
+            np.savez(stream, painter=np.array(painter_version()), **arrays)
+        partial_path.replace(path)
+    return length(path)
+
+
+def length(path: Path) -> int:
+    """Number of examples in a shard."""
+    with np.load(path) as shard:
+        return len(shard["pixels"])
+
+
+def draw_shards(draw: Draw, folder: Path, count: int, *, seed: int, size: int, workers: int, title: str) -> list[Path]:
+    """The shards that hold at least ``count`` examples, drawing those that are missing with ``workers`` low-priority processes.
+
+    A shard holds the examples of ``size`` seeds; shards start at ``seed``, ``seed + size`` and so on. ``draw`` must be picklable.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    job = partial(_draw_shard, draw, folder, size)
+    drawn: list[Path] = []
+    total = 0
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers, initializer=os.nice, initargs=(10,)) as pool, tqdm(total=count, desc=title, unit="ex", mininterval=5) as bar:
+        for first in _batches(itertools.count(seed, size), workers):
+            for start, number in zip(first, pool.map(job, first), strict=True):
+                if total >= count:
+                    break
+                drawn.append(_shard_path(folder, start))
+                total += number
+                bar.update(number)
+            if total >= count:
+                return drawn
+    raise AssertionError("unreachable")
+
+
+def _batches(numbers: Iterable[int], size: int) -> Iterable[list[int]]:
+    """Consecutive lists of ``size`` numbers."""
+    iterator = iter(numbers)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
+
+
+def load(paths: list[Path]) -> Arrays:
+    """The arrays of all shards, joined; ``painter`` lists the distinct versions of the sources that drew them."""
+    parts: dict[str, list[npt.NDArray[np.generic]]] = {}
+    painters: set[str] = set()
+    for path in paths:
+        with np.load(path) as shard:
+            for name in shard.files:
+                if name == "painter":
+                    painters.add(str(shard[name]))
+                else:
+                    parts.setdefault(name, []).append(shard[name])
+    return {"painter": np.array(sorted(painters)), **{name: np.concatenate(arrays) for name, arrays in parts.items()}}
