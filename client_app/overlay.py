@@ -19,22 +19,22 @@ FRAME = 8
 LINE = 2
 TEXT = 15
 QUALITY = 85
-#: The frame where there is no ARTscore.
-NO_SCORE = (60, 60, 60)
+#: The frame where there is no ARTscore, and the contour of every box.
+DARK = (60, 60, 60)
 
 Colour = tuple[int, int, int]
 
 
 def overlay(image: Image.Image, drop: Box | None, class_name: str | None, chops: Sequence[Chop]) -> bytes:
-    """A JPEG of ``image`` (mode L or RGB) cropped to ``drop`` with a margin, at most 1000 px a side, with ``chops`` drawn on it.
+    """A JPEG of ``image`` (mode L or RGB) cropped to ``drop`` with a margin, at most 1000 px a side, with all of ``chops`` drawn on it.
 
     The frame has the colour of ``class_name``; it is dark where there is no ARTscore. Without a drop the whole image is shown.
     """
-    shown = _with_margin(drop, image.width, image.height) if drop else Box(0, 0, image.width, image.height)
+    shown = _shown(drop, chops, image.width, image.height) if drop else Box(0, 0, image.width, image.height)
     factor = min(1.0, LONGEST / max(shown.width, shown.height))
     size = max(1, round(shown.width * factor)), max(1, round(shown.height * factor))
     picture = image.resize(size, Image.Resampling.BILINEAR, box=shown.as_tuple(), reducing_gap=2.0)
-    framed = Image.new("RGB", (size[0] + 2 * FRAME, size[1] + 2 * FRAME), BY_NAME[class_name].colour if class_name else NO_SCORE)
+    framed = Image.new("RGB", (size[0] + 2 * FRAME, size[1] + 2 * FRAME), BY_NAME[class_name].colour if class_name else DARK)
     framed.paste(picture.convert("RGB"), (FRAME, FRAME))
     draw = ImageDraw.Draw(framed)
     font = ImageFont.load_default(TEXT)
@@ -43,16 +43,21 @@ def overlay(image: Image.Image, drop: Box | None, class_name: str | None, chops:
             round((edge - origin) * factor) + FRAME for edge, origin in zip(chop.box.as_tuple(), (shown.x0, shown.y0) * 2, strict=True)
         )
         colour = BY_NAME[chop.class_name].colour
-        draw.rectangle((left, top, right - 1, bottom - 1), outline=colour, width=LINE)
+        right, bottom = max(right - 1, left), max(bottom - 1, top)
+        draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=DARK)  # or gray would vanish on gray
+        draw.rectangle((left, top, right, bottom), outline=colour, width=LINE)
         _label(draw, font, (left, top), f"{BY_NAME[chop.class_name].score} {chop.probability:.2f}", colour)
     file = io.BytesIO()
     framed.save(file, "JPEG", quality=QUALITY)
     return file.getvalue()
 
 
-def _with_margin(drop: Box, width: int, height: int) -> Box:
+def _shown(drop: Box, chops: Sequence[Chop], width: int, height: int) -> Box:
+    """The drop with a margin, and all of every chop, in an image of ``width`` x ``height`` px."""
     margin = round(MARGIN * max(drop.width, drop.height))
-    return Box(max(drop.x0 - margin, 0), max(drop.y0 - margin, 0), min(drop.x1 + margin, width), min(drop.y1 + margin, height))
+    boxes = [Box(max(drop.x0 - margin, 0), max(drop.y0 - margin, 0), min(drop.x1 + margin, width), min(drop.y1 + margin, height))]
+    boxes += [chop.box for chop in chops]
+    return Box(min(b.x0 for b in boxes), min(b.y0 for b in boxes), max(b.x1 for b in boxes), max(b.y1 for b in boxes))
 
 
 def _label(

@@ -201,7 +201,7 @@ def load_settings(explicit: Path | None = None) -> Settings:
 
 
 def _where(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location) or "top level"
+    return ".".join(repr(str(part))[1:-1] for part in location) or "top level"  # repr: a key may hold anything, a newline too
 
 
 def _resolve(settings: Settings, base: Path) -> Settings:

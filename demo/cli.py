@@ -9,17 +9,18 @@ from collections import Counter
 from pathlib import Path
 
 import click
-from crystal_search.xtaltrak.embedded import load_images
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import func, select
 from tqdm import tqdm
 
 from crystal_search.atomic import write_atomically
 from crystal_search.classes import BY_NAME
 from crystal_search.errors import CrystalSearchError
 from crystal_search.ledger import open_ledger
+from crystal_search.ledger.schema import artscores
 from crystal_search.settings import Settings, load_settings
-from crystal_search.xtaltrak import open_xtaltrak
+from crystal_search.xtaltrak.embedded import create_embedded, load_images
 from demo.people import enter_peoples_scores, peoples_scores
 from demo.plates import MOST_INSPECTIONS, REAL_PLATE, SYNTHETIC_PLATE, draw_synthetic_plate, place_real_images
 from viewer.plate_picture import PlateTile, plate_picture
@@ -70,9 +71,9 @@ def demo(out: Path, full: bool) -> None:
     )
     with tqdm(total=wells, unit="well", desc="  drawing", disable=None) as bar:
         draw_synthetic_plate(settings.paths.images, wells, inspections, bar.update)
-    with open_xtaltrak(settings.xtaltrak, create=True) as xtaltrak:
+    with create_embedded(settings.xtaltrak) as xtaltrak:
         load_images(xtaltrak, settings.paths.images)
-        people = enter_peoples_scores(xtaltrak)
+    people = enter_peoples_scores(settings.xtaltrak.database)
     console.print(f"[bold]2[/] Embedded XtalTrak: plates {REAL_PLATE} and {SYNTHETIC_PLATE}; people have scored {people} drops")
     before = _scored(settings)
     for number, (command, what) in enumerate(_STAGES, 3):
@@ -104,18 +105,14 @@ def _run(out: Path, command: str) -> None:
 
 def _scored(settings: Settings) -> int:
     """How many images have a result in the ledger."""
-    from sqlalchemy import func, select
-
-    from crystal_search.ledger.schema import artscores
-
-    with open_ledger(settings.ledger_url) as ledger, ledger.begin() as connection:
+    with open_ledger(settings.ledger_url) as ledger, ledger.read() as connection:
         return int(connection.execute(select(func.count()).select_from(artscores)).scalar_one())
 
 
 def _tiles(settings: Settings, inspections: int) -> dict[tuple[str, int], list[PlateTile]]:
     """What became of each plate's inspections."""
-    with open_xtaltrak(settings.xtaltrak) as xtaltrak, open_ledger(settings.ledger_url) as ledger, ledger.begin() as connection:
-        people = peoples_scores(xtaltrak, settings.xtaltrak.scorer)
+    people = peoples_scores(settings.xtaltrak.database, settings.xtaltrak.scorer)
+    with open_ledger(settings.ledger_url) as ledger, ledger.read() as connection:
         plates = [(REAL_PLATE, 1), *((SYNTHETIC_PLATE, number) for number in range(1, inspections + 1))]
         return {(plate, number): plate_tiles(connection, plate, number, settings.paths.images, people) for plate, number in plates}
 

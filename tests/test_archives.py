@@ -52,7 +52,14 @@ def manifest(count: int = 2, **changes: Any) -> tuple[Manifest, dict[str, bytes]
 
 
 def results(*images: ImageResult, **changes: Any) -> Results:
-    filled = {"format_version": 1, "work_unit": "wu_test_1", "client_version": "0.1.0", "model": MODEL, "runtime": "onnxruntime", "provider": "CPU"}
+    filled = {
+        "format_version": 1,
+        "work_unit": "wu_test_1",
+        "client_version": "0.1.0",
+        "model": MODEL,
+        "runtime": "onnxruntime",
+        "provider": "CPU",
+    }
     return Results(**(filled | {"images": list(images) or [scored(IDS[0]), failed(IDS[1])]} | changes))
 
 
@@ -196,7 +203,19 @@ def test_numbers_beyond_the_format_are_not_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../evil.jpg", "/etc/passwd", "a/../../evil.jpg", "..", "C:\\evil.jpg", "..\\evil.jpg", "overlays/a/b.jpg", "sub/a.jpg", ".hidden", "a\nb.jpg", "a.jpg "],
+    [
+        "../evil.jpg",
+        "/etc/passwd",
+        "a/../../evil.jpg",
+        "..",
+        "C:\\evil.jpg",
+        "..\\evil.jpg",
+        "overlays/a/b.jpg",
+        "sub/a.jpg",
+        ".hidden",
+        "a\nb.jpg",
+        "a.jpg ",
+    ],
 )
 def test_names_that_leave_the_archive_are_refused(tmp_path: Path, name: str) -> None:
     path = zip_with(tmp_path / "wu.zip", [("manifest.json", b"{}"), (name, b"evil")])

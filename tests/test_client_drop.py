@@ -105,9 +105,9 @@ def test_an_even_image_has_no_drop(model: Model) -> None:
 def test_a_speck_is_no_drop(model: Model) -> None:
     """The smallest share is 1 % of the 48 x 64 px that show the image, 31 px of the mask."""
     pixels = np.full((192, 256), WELL, dtype=np.uint8)
-    pixels[80:96, 80:96] = DROP  # 16 px of the mask
+    pixels[80:92, 80:92] = DROP  # 9 px of the mask, blurred to 25
     assert find_drop(model, Image.fromarray(pixels)) is None
-    pixels[80:112, 80:112] = DROP  # 64 px of the mask
+    pixels[80:112, 80:112] = DROP  # 64 px of the mask, and some blur
     assert find_drop(model, Image.fromarray(pixels)) is not None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,7 +50,7 @@ def test_sizes_below_one_px_are_refused(extent: int, chop: int) -> None:
 def test_chops_cover_everything_and_stay_inside(extent: int, chop: int) -> None:
     starts = smallest_overlap_starts(extent, chop)
     assert starts[0] == 0
-    assert all(later - earlier <= chop for earlier, later in zip(starts, starts[1:], strict=False))
+    assert all(later - earlier <= chop for earlier, later in itertools.pairwise(starts))
     assert starts == sorted(set(starts))
     if extent >= chop:
         assert starts[-1] + chop == extent

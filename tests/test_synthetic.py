@@ -85,9 +85,9 @@ def test_other_width_same_scene() -> None:
 
 
 def test_random_wells_are_sometimes_empty() -> None:
-    wells = [draw_well(seed, width=96) for seed in range(120)]
+    wells = [draw_well(seed, width=96) for seed in range(90)]
     empty = sum(well.class_name is None for well in wells)
-    assert 8 <= empty <= 36  # 17 % of 120 is 20, four deviations each way
+    assert 2 <= empty <= 29  # 17 % of 90 is 15, four deviations each way
     assert {well.imager for well in wells} == set(IMAGERS)
 
 
@@ -145,6 +145,6 @@ def test_chops_are_what_the_network_sees() -> None:
 
 
 def test_every_class_is_among_the_chops() -> None:
-    seen = Counter(chop.class_name for seed in range(28, 54) for chop in draw_chops(seed, per_well=8))
+    seen = Counter(chop.class_name for seed in range(28, 49) for chop in draw_chops(seed, per_well=8))
     assert set(seen) == set(NAMES)
     assert max(seen.values()) < 0.35 * sum(seen.values())

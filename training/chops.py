@@ -47,7 +47,7 @@ def drawer(window: int = WINDOW) -> partial[Arrays]:
 
 
 def augment(pixels: Pixels, window: int, rng: np.random.Generator) -> Pixels:
-    """Another look at one chop (side, side) of normalised brightness: shifted, turned, with another light, blur and noise; (window, window)."""
+    """Another look at one chop (side, side) of normalised brightness, (window, window): shifted, turned, other light, blur and noise."""
     y, x = rng.integers(pixels.shape[0] - window + 1, size=2)
     pixels = np.rot90(pixels[y : y + window, x : x + window], int(rng.integers(4)))
     if rng.random() < 0.5:

@@ -94,7 +94,7 @@ def loss(truth: Any, predicted: Any) -> Any:
     return ops.mean(entropy * weights) * 2 + ops.mean(dice * weights)
 
 
-def validate(model: Any, data: Arrays, size: int = 64) -> dict[str, float]:
+def validate(data: Arrays, model: Any, size: int = 64) -> dict[str, float]:
     """Mean IoU of the drops, share of drops with IoU above 0.7, share of empty wells in which more than 0.4 % is called drop."""
     overlaps, false = [], []
     for start in range(0, len(data["pixels"]), size):

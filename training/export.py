@@ -30,11 +30,14 @@ def export_onnx(model: Any, path: Path, examples: Sequence[npt.NDArray[np.float3
     """
     import onnxruntime
 
+    answers = [np.asarray(model.predict_on_batch(pixels)) for pixels in examples]
     partial = path.with_suffix(".part.onnx")
     model.export(str(partial), format="onnx", verbose=False)
     session = onnxruntime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    differences = [float(np.abs(session.run(None, {name: x})[0] - np.asarray(model.predict_on_batch(x))).max()) for x in examples]
+    differences = [
+        float(np.abs(session.run(None, {name: pixels})[0] - answer).max()) for pixels, answer in zip(examples, answers, strict=True)
+    ]
     if max(differences) > TOLERANCE:
         partial.unlink()
         raise ValueError(f"the exported {path.name} differs from Keras by {max(differences):.2g}, more than {TOLERANCE}")

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from tqdm import trange
 
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+Draw = Callable[[np.random.Generator, int], Batch]
+Validate = Callable[[Any], dict[str, float]]
 #: The learning rate falls stepwise (P13): share of the epochs from which on, factor.
 STEPS = ((0.0, 1.0), (0.5, 0.3), (0.75, 0.1), (0.9, 0.02))
 
@@ -47,8 +49,8 @@ def epochs_done(folder: Path) -> int:
 
 def fit(
     model: Any,
-    draw: Callable[[np.random.Generator, int], Batch],
-    validate: Callable[[Any], dict[str, float]],
+    draw: Draw,
+    validate: Validate,
     folder: Path,
     plan: Plan,
     *,
@@ -57,14 +59,15 @@ def fit(
 ) -> list[dict[str, float]]:
     """Trains a compiled model and returns one row of figures an epoch.
 
-    ``draw`` makes a batch; each epoch has its own random numbers, drawn from the seed and the epoch, so that a resumed training sees what an
-    uninterrupted one would have seen. Raises ``FileExistsError`` when ``folder`` holds another training and ``resume`` is off.
+    ``draw`` makes a batch; each epoch has its own random numbers, made from the seed and the epoch, so that a resumed training sees
+    what an uninterrupted one would have seen. Raises ``FileExistsError`` when ``folder`` holds another training and ``resume`` is off.
     """
     folder.mkdir(parents=True, exist_ok=True)
     done = epochs_done(folder)
     if done and not resume:
         raise FileExistsError(f"{folder} holds a training of {done} epochs: add --resume to go on with it, or take another --work folder")
     if done:
+        model.optimizer.build(model.trainable_variables)  # its state has a place only then
         model.load_weights(weights_file(folder, done))
     rows = read_figures(folder)
     for epoch in range(done, plan.epochs):

@@ -12,10 +12,11 @@ from crystal_search.classes import NAMES
 if TYPE_CHECKING:
     import keras
 
-#: Squeeze and expand filters of the six fire modules; ``None`` is a 3 x 3 maximum pool of stride 2.
-FIRES: tuple[tuple[int, int] | None, ...] = (None, (16, 64), (16, 64), None, (32, 128), (32, 128), None, (64, 256), (64, 256))
+#: Squeeze and expand filters of the six fire modules; ``None`` is a 3 x 3 maximum pool of stride 2. The early ones, whose maps are large,
+#: are narrower than those of SqueezeNet 1.1.
+FIRES: tuple[tuple[int, int] | None, ...] = (None, (12, 32), (16, 48), None, (24, 96), (32, 128), None, (64, 256), (64, 256))
 #: Filters of the first convolution, 3 x 3 with stride 2.
-FIRST_FILTERS = 48
+FIRST_FILTERS = 32
 #: Output channels of the drop network.
 DROP_CHANNELS = ("drop", "well")
 

@@ -30,6 +30,10 @@ def painter_version() -> str:
     return digest.hexdigest()[:12]
 
 
+#: What this process draws with, whatever happens to the files later.
+_PAINTER = painter_version()
+
+
 def _shard_path(folder: Path, first: int) -> Path:
     return folder / f"{first:09d}.npz"
 
@@ -41,7 +45,7 @@ def _draw_shard(draw: Draw, folder: Path, size: int, first: int) -> int:
         arrays = draw(range(first, first + size))
         partial_path = path.with_suffix(f".{os.getpid()}.part")
         with partial_path.open("wb") as stream:
-            np.savez(stream, painter=np.array(painter_version()), **arrays)
+            np.savez(stream, painter=np.array(_PAINTER), **arrays)
         partial_path.replace(path)
     return length(path)
 

@@ -73,7 +73,7 @@ def _bare_jpeg(content: bytes) -> bytes:
     while True:
         while content[at : at + 2] == b"\xff\xff":
             at += 1
-        if content[at : at + 1] != b"\xff" or at + 4 > len(content) + 2 * (content[at + 1 : at + 2] == b"\xd9"):
+        if content[at : at + 1] != b"\xff" or at + 1 == len(content):
             raise UnreadableImageError("damaged JPEG: a marker is missing")
         marker = content[at + 1]
         if marker == _EOI:
@@ -122,12 +122,8 @@ def _png_of_tiff(content: bytes) -> bytes:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                image.load()
-                pixels = Image.frombytes(image.mode, image.size, image.tobytes())
-                if image.palette is not None:
-                    pixels.putpalette(image.palette)
                 written = io.BytesIO()
-                pixels.save(written, "PNG", compress_level=1)
+                image.save(written, "PNG", compress_level=1)
         except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
             raise UnreadableImageError("damaged TIFF") from error
-    return written.getvalue()
+    return _bare_png(written.getvalue())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from crystal_search.errors import SettingsError
+from crystal_search.models import find_model
 
 if TYPE_CHECKING:
     from crystal_search.settings import Settings
@@ -67,17 +67,14 @@ class Grid(Protocol):
 def open_grid(settings: Settings, validator: Validator | None = None) -> Grid:
     """The grid that the settings name. Taking work units needs no validator, polling does.
 
-    Raises ``SettingsError`` when the model folder of the settings is not there: every client would fail.
+    Raises ``SettingsError`` when the model of the settings is not there: every client would fail.
     """
     from crystal_search.grid.local import LocalGrid  # it needs the types above
 
-    model = settings.scoring.model
-    if model is not None and not (model / "model.toml").is_file():
-        raise SettingsError(f"scoring.model: {model} is not a model folder, it has no model.toml")
     return LocalGrid(
         settings.grid_spool,
         validator=validator,
-        model=model,
+        model=find_model(settings.scoring.model).path,
         workers=settings.grid.workers,
         threads=settings.grid.threads,
         attempts=settings.grid.attempts,

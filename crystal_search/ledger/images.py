@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Table, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Table, bindparam, delete, func, insert, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from crystal_search.archives import ModelReference, random_id, work_unit_name
@@ -23,7 +23,7 @@ from crystal_search.settings import Scoring, Search
 from crystal_search.xtaltrak.images import Key, Protect
 
 #: Written into the statement as it stands: only so does SQLite see that the index of the claimed images serves.
-_CLAIMED: ColumnElement[bool] = images.c.state == literal(ImageState.CLAIMED.value, literal_execute=True)
+_CLAIMED: ColumnElement[bool] = images.c.state == literal_column(f"'{ImageState.CLAIMED}'")
 
 _REASON_LENGTH = 500
 
@@ -88,7 +88,8 @@ def scoring_id(connection: Connection, model: ModelReference, settings_json: str
     values = {"model_name": model.name, "model_sha256": model.sha256, "settings": settings_json, "created_at": utc_now()}
     connection.execute(_insert_if_new(connection, scorings), values)
     found = select(scorings.c.id).where(scorings.c.model_sha256 == model.sha256, scorings.c.settings == settings_json)
-    return connection.execute(found).scalar_one()
+    number: int = connection.execute(found).scalar_one()
+    return number
 
 
 def _insert_if_new(connection: Connection, table: Table) -> Insert:
@@ -141,7 +142,7 @@ def forget_cursors(connection: Connection, scoring: int) -> None:
 
 
 def claim(
-    connection: Connection, scoring: int, search: Search, priority: int, found: Sequence[tuple[InspectionImage, str | None]]
+    connection: Connection, scoring: int, search: str, priority: int, found: Sequence[tuple[InspectionImage, str | None]]
 ) -> Claimed | None:
     """Queue the images that this scoring does not have yet, as one new batch; None when there is none among them.
 
@@ -150,7 +151,7 @@ def claim(
     """
     if not found:
         return None
-    batch, name = _new_batch(connection, scoring, search.name, priority)
+    batch, name = _new_batch(connection, scoring, search, priority)
     rows = [
         {
             "scoring_id": scoring,
@@ -301,9 +302,7 @@ def refuse(connection: Connection, reasons: Mapping[int, str]) -> None:
 def put_back(connection: Connection, image_ids: Iterable[int]) -> None:
     """Let images leave their work unit and wait for the next one."""
     connection.execute(
-        update(images)
-        .where(images.c.id.in_(list(image_ids)))
-        .values(state=ImageState.CLAIMED, work_unit_id=None, public_id=None)
+        update(images).where(images.c.id.in_(list(image_ids))).values(state=ImageState.CLAIMED, work_unit_id=None, public_id=None)
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -84,7 +85,7 @@ def load_images(xtaltrak: XtalTrak, image_root: Path) -> Report:
 
 def _insert(xtaltrak: XtalTrak, names: Iterable[ImageName]) -> int:
     """The number of images that were not there yet."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "barcode": name.drop.barcode,
             "number": name.inspection_number,

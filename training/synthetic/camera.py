@@ -15,14 +15,13 @@ def photograph(light: Field, rng: Rng, unit: float) -> npt.NDArray[np.uint8]:
     gain, gamma = float(rng.uniform(0.94, 1.05)), float(rng.uniform(0.9, 1.12))
     noise = float(rng.choice([0.4, 1.2, 2.5], p=[0.4, 0.4, 0.2]))
     quality = int(rng.integers(68, 97))
-    taken = blur(light, focus * unit)
-    if taken.ndim == 2:
-        taken = taken[..., np.newaxis]
+    taken = blur(light, focus * unit).reshape(light.shape)
     # Noise of a full image averages out when it is made smaller.
     grains = child(rng).standard_normal(taken.shape[:2], dtype=np.float32) * np.float32(noise * min(1.0, 1.5 * unit))
-    table = np.clip(255.0 * gain * (np.arange(1100) / 1020.0) ** gamma, 0, 255).astype(np.float32)
-    exposed = table[np.clip(taken * 4.0, 0, 1099).astype(np.int32)] + grains[..., np.newaxis]
-    picture = np.clip(exposed, 0, 255).astype(np.uint8)
-    coded = cv2.imencode(".jpg", picture[..., ::-1] if picture.shape[2] == 3 else picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    picture = np.clip(taken + grains[..., np.newaxis], 0, 255).astype(np.uint8)
+    curve = np.clip(255.0 * gain * (np.arange(256) / 255.0) ** gamma, 0, 255).astype(np.uint8)
+    picture = np.asarray(cv2.LUT(picture, curve), dtype=np.uint8).reshape(taken.shape)
+    colour = light.shape[-1] == 3
+    coded = cv2.imencode(".jpg", picture[..., ::-1] if colour else picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     decoded = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), dtype=np.uint8)
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)

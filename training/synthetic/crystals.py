@@ -176,7 +176,7 @@ def _urchin(rng: Rng, size: float, unit: float, look: Look) -> tuple[Field, Fiel
     reach = size * rng.uniform(0.5, 1.0, count)
     along = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     start = along * (reach * rng.uniform(-0.4, 0.1, count))[:, np.newaxis] if rng.random() < 0.5 else along * 0.0
-    width = max(1.0 * unit, size * rng.uniform(0.02, 0.07))
+    width = max(0.8 * unit, size * rng.choice([0.012, 0.025, 0.06]) * rng.uniform(0.7, 1.2))
     transmission, mask = _needles(rng, size, start, along * reach[:, np.newaxis], width, look)
     if count > 15:  # the thick middle lets no light through and hides the needles
         side = mask.shape[0]
@@ -198,7 +198,7 @@ def _bundle(rng: Rng, size: float, unit: float, look: Look) -> tuple[Field, Fiel
     across = np.array([-math.sin(heading), math.cos(heading)])
     shift = rng.normal(0, 0.12 * size, (count, 1)) * across + rng.normal(0, 0.15 * size, (count, 1)) * along
     reach = (size * rng.uniform(0.5, 0.9, count))[:, np.newaxis]
-    width = max(1.4 * unit, size * rng.uniform(0.025, 0.12))
+    width = max(1.1 * unit, size * rng.choice([0.02, 0.05, 0.11]) * rng.uniform(0.7, 1.2))
     transmission, mask = _needles(rng, size * 1.3, shift - along * reach, shift + along * reach, width, look)
     return transmission, cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((max(3, int(size / 6) | 1),) * 2, np.uint8))
 
@@ -247,13 +247,14 @@ def paint_harvestable(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
     count = int(rng.choice([1, 2, 3, 5, 8, 14], p=[0.22, 0.2, 0.2, 0.18, 0.12, 0.08]))
     room = min(layer.extent / (1.2 * math.sqrt(count)), 130.0 * layer.unit)
     scale = max(float(rng.uniform(12, 75)) * layer.unit, 0.12 * layer.extent)
-    scale = maturity * min(scale, room)
+    scale = min(scale, room)
     at_edge = rng.random() < 0.15
     for _ in range(count):
         own = child(rng)
-        size = max(scale * float(own.uniform(0.6, 1.3)), 7.0 * layer.unit)
+        grown = scale * float(own.uniform(0.6, 1.3))
+        x, y = layer.place(own, 0.03, 0.6 if at_edge else 1.0, clearance=(0.45 if at_edge else 0.8) * grown)
+        size = max(maturity * grown, 7.0 * layer.unit)
         transmission, mask = solid(own, max(size, 1.5), form, look)
-        x, y = layer.place(own, 0.03, 0.45) if at_edge else layer.place(own, 0.2 if own.random() < 0.8 else 0.03)
         layer.stamp(x, y, transmission, mask, "crystals_harvestable", absorption=_brown(mask, look))
 
 
@@ -263,10 +264,12 @@ def paint_bad_form(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
     kind = str(rng.choice(["urchin", "bundle", "cluster", "rosette", "cracked"], p=[0.24, 0.26, 0.18, 0.18, 0.14]))
     count = int(rng.choice([1, 3, 6, 12, 24], p=[0.15, 0.25, 0.3, 0.2, 0.1]))
     room = min(layer.extent / (0.9 * math.sqrt(count)), 120.0 * layer.unit)
-    scale = maturity * min(float(rng.uniform(14, 70)) * layer.unit, max(room, 9.0 * layer.unit))
+    scale = min(float(rng.uniform(14, 70)) * layer.unit, max(room, 9.0 * layer.unit))
     for _ in range(count):
         own = child(rng)
-        size = max(scale * float(own.uniform(0.55, 1.3)), 8.0 * layer.unit, 2.0)
+        grown = scale * float(own.uniform(0.55, 1.3))
+        x, y = layer.place(own, 0.05, clearance=0.7 * grown)
+        size = max(maturity * grown, 8.0 * layer.unit, 2.0)
         if kind == "urchin":
             transmission, mask = _urchin(own, size, layer.unit, look)
         elif kind == "bundle":
@@ -275,7 +278,6 @@ def paint_bad_form(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
             transmission, mask = _cracked(own, size, look)
         else:
             transmission, mask = _cluster(own, size, "plate" if kind == "rosette" else str(own.choice(["block", "prism"])), look)
-        x, y = layer.place(own, lowest_depth=0.2)
         layer.stamp(x, y, transmission, mask, "crystals_bad_form", absorption=_brown(mask, look))
 
 

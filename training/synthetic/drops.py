@@ -61,8 +61,8 @@ def outline(rng: Rng, radius: float) -> Points:
 def _surface(rng: Rng, kind: str) -> _Surface:
     side_angle = float(rng.uniform(0, 2 * math.pi))
     if kind == "faint":
-        body, rim, rim_width, side = (0.96, 1.03), (0.0, 0.06), (0.1, 0.2), (0.0, 1.0)
-        line, line_width, halo, lens = (0.04, 0.2), (1.0, 2.2), (0.0, 0.04), (0.0, 0.0)
+        body, rim, rim_width, side = ((0.94, 0.98) if rng.random() < 0.7 else (1.015, 1.035)), (0.0, 0.06), (0.1, 0.2), (0.0, 1.0)
+        line, line_width, halo, lens = (0.06, 0.2), (1.0, 2.2), (0.0, 0.04), (0.0, 0.0)
     elif kind == "film":
         body, rim, rim_width, side = (0.78, 0.95), (0.05, 0.3), (0.1, 0.4), (0.0, 1.0)
         line, line_width, halo, lens = (0.1, 0.45), (1.2, 3.5), (0.0, 0.06), (0.0, 0.05)

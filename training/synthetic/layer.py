@@ -14,6 +14,10 @@ from training.synthetic.textures import SHIFT, Field, Points, Rng, fixed
 Mask = npt.NDArray[np.uint8]
 
 
+#: Eight directions, as unit vectors (x, y).
+_AROUND = np.array([[np.cos(angle), np.sin(angle)] for angle in np.arange(8) * np.pi / 4])
+
+
 @dataclass(frozen=True)
 class Box:
     """A rectangle in px of the image, half-open, and the class of what it holds."""
@@ -58,18 +62,24 @@ class Layer:
         """Radius in px of a disc of the inside's area."""
         return float(np.sqrt(float(self.inside.sum()) / np.pi))
 
-    def place(self, rng: Rng, lowest_depth: float = 0.1, highest_depth: float = 1.0) -> tuple[float, float]:
-        """A random point (x, y) of the inside whose ``depth`` lies between the two, if forty tries find one."""
+    def place(self, rng: Rng, lowest_depth: float = 0.1, highest_depth: float = 1.0, clearance: float = 0.0) -> tuple[float, float]:
+        """A random point (x, y) of the inside, ``clearance`` px away from its edge, whose ``depth`` lies between the two.
+
+        The deepest of forty random points where none meets all of that.
+        """
         height, width = self.shape
-        best, best_depth = (width / 2.0, height / 2.0), -1.0
-        for x, y in rng.uniform(0.0, 1.0, (40, 2)):
-            row, column = int(y * height), int(x * width)
-            depth = float(self.depth[row, column]) if self.inside[row, column] > 0.5 else -1.0
-            if lowest_depth <= depth <= highest_depth:
-                return x * width, y * height
-            if depth > best_depth:
-                best, best_depth = (x * width, y * height), depth
-        return best
+        points = rng.uniform(0.0, 1.0, (40, 2)) * np.array([width, height])
+        columns, rows = points.astype(int).T
+        depth = np.where(self.inside[rows, columns] > 0.5, self.depth[rows, columns], -1.0)
+        fits = (depth >= lowest_depth) & (depth <= highest_depth)
+        if clearance > 0:
+            around = np.rint(points[:, np.newaxis] + clearance * _AROUND).astype(int)
+            x, y = around[..., 0], around[..., 1]
+            within = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            free = self.inside[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)] > 0.5
+            fits &= (within & free).all(axis=1)
+        found = int(np.argmax(fits)) if fits.any() else int(np.argmax(depth))
+        return float(points[found, 0]), float(points[found, 1])
 
     def mark(self, where: npt.NDArray[np.bool_], class_name: str, x: int = 0, y: int = 0) -> npt.NDArray[np.bool_]:
         """Labels the pixels ``where`` (placed at x, y of the layer) that lie inside; returns those that were labelled."""

@@ -41,14 +41,15 @@ def paint_spherulites(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
     """Round, radially textured bodies, one or many."""
     count = int(rng.choice([1, 3, 6, 12, 40], p=[0.12, 0.23, 0.3, 0.22, 0.13]))
     room = layer.extent / (1.3 * math.sqrt(count))
-    typical = maturity * max(min(float(rng.uniform(7, 55)) * layer.unit, room), 6.0 * layer.unit)
+    typical = max(min(float(rng.uniform(7, 55)) * layer.unit, room), 8.0 * layer.unit)
     dark = float(rng.uniform(0.45, 0.92))
     brown = float(rng.uniform(0.0, 0.6))
     for _ in range(count):
         own = child(rng)
-        radius = max(typical * float(own.lognormal(0, 0.22)), 5.0 * layer.unit, 1.5)
+        grown = typical * float(own.lognormal(0, 0.22))
+        x, y = layer.place(own, 0.05, clearance=0.8 * grown)
+        radius = max(maturity * grown, 6.0 * layer.unit, 1.5)
         transmission, mask = _spherulite(own, radius, layer.unit, dark)
-        x, y = layer.place(own, 0.15)
         layer.stamp(x, y, transmission, mask, "spherulites", absorption=mask * np.float32(brown))
 
 
@@ -73,11 +74,12 @@ def paint_phase_separation(layer: Layer, rng: Rng, maturity: float = 1.0) -> Non
     bright = float(rng.uniform(0.03, 0.3)) * float(rng.choice([1.0, 1.0, -0.6]))
     typical = maturity * float(rng.uniform(3.5, 26))
     count = int(np.clip(rng.uniform(0.1, 0.6) * (layer.extent / layer.unit / typical) ** 2 * 0.5, 12, 260))
-    own = child(rng)
+    drops = child(rng)
     for _ in range(count):
+        own = child(drops)
+        x, y = layer.place(own, 0.08)
         radius = typical * float(np.clip(own.lognormal(0.0, 0.5), 0.4, 4.0))
         radius = min(max(radius, 3.0) * layer.unit, 0.4 * layer.extent)
-        x, y = layer.place(own, 0.08)
         transmission, mask = droplet(own, max(radius, 1.0), strength, bright, edge)
         layer.stamp(x, y, transmission, mask, "phase_separation", box=radius > 6 * layer.unit)
     if rng.random() < 0.3:

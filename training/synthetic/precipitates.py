@@ -37,7 +37,7 @@ def _granules(layer: Layer, rng: Rng, size: float, density: Field, depth: float,
         field = field - np.float32(0.5) * blur(field, cell)
     faded = depth * min(1.0, size * layer.unit)  # what is finer than a pixel averages out
     amount = np.tanh(np.float32(0.9) * np.maximum(field + np.float32(2.2) * density - np.float32(1.3), 0.0))
-    return (1.0 - np.float32(faded) * amount).astype(np.float32)
+    return np.asarray(1.0 - np.float32(faded) * amount, dtype=np.float32)
 
 
 def _mottle(layer: Layer, rng: Rng, contrast: float) -> Field:

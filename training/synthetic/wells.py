@@ -290,12 +290,15 @@ def draw_empty_well(rng: Rng, imager: str, width: int) -> Well:
     glint = float(frame_rng.uniform(-0.25, 0.45)) if frame_rng.random() < 0.45 else 0.0
     table = np.maximum(_profile(style, frame_level, float(frame_rng.uniform(-6, 40)), glint, steps), 0.005).astype(np.float32)
     if frame_rng.random() < 0.5:  # walls are seldom quite even
-        distance = distance + np.float32(frame_rng.uniform(0.3, 1.8)) * grain(frame_rng, shape, float(frame_rng.uniform(20, 120)) * unit)
+        height, cell = np.float32(frame_rng.uniform(0.3, 1.8)), float(frame_rng.uniform(20, 120)) * unit / 4
+        wander = grain(frame_rng, (shape[0] // 4, shape[1] // 4), cell)
+        distance = distance + height * cv2.resize(wander.astype(np.float32), (shape[1], shape[0]))
     index = np.clip((distance + np.float32(reach)) * np.float32(4.0), 0, len(table) - 1).astype(np.int32)
     walls = table[index]
     outside = distance > style.wall
     if frame_rng.random() < 0.7 and outside.any():
-        texture = 1.0 + np.float32(frame_rng.uniform(0.01, 0.07)) * cloud(frame_rng, shape, 150.0 * unit, 5, 0.6)
+        half = cloud(frame_rng, (shape[0] // 2, shape[1] // 2), 75.0 * unit, 5, 0.6).astype(np.float32)
+        texture = 1.0 + np.float32(frame_rng.uniform(0.01, 0.07)) * cv2.resize(half, (shape[1], shape[0]))
         walls = np.where(outside, walls * texture, walls)
     if frame_rng.random() < 0.6:
         walls = np.where(outside, walls * _bands(frame_rng, width, shape), walls)

@@ -1,0 +1,43 @@
+"""``crystal-search assimilate``: drives the grid and takes in what comes back."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+from assimilator.assimilate import assimilate as assimilate_events
+from assimilator.validate import validator
+from crystal_search.grid import open_grid
+from crystal_search.ledger import open_ledger
+from crystal_search.service import Stop, run_service
+from crystal_search.settings import load_settings
+
+#: While work is out, how often the grid is looked at: its clients wait for us to start the next one.
+_POLL_SECONDS = 0.2
+
+
+@click.command()
+@click.option("--settings", "settings_file", type=click.Path(path_type=Path), help="Settings file; default crystal-search.toml.")
+@click.option("--once", is_flag=True, help="End when the grid has nothing left, instead of looping.")
+def assimilate(settings_file: Path | None, once: bool) -> None:
+    """Take results from the grid into results/ and the ledger."""
+    settings = load_settings(settings_file)
+    log = logging.getLogger("assimilate")
+    grid = open_grid(settings, validator(settings.work_units))
+    with open_ledger(settings.ledger_url) as ledger:
+        last = 0
+
+        def one_round(stop: Stop) -> bool:
+            nonlocal last
+            events = assimilate_events(settings, ledger, grid)
+            still_out = grid.open_work_units()
+            if still_out != last:
+                log.info("%d work units are out", still_out)
+            last = still_out
+            if not events and still_out:
+                stop.wait(_POLL_SECONDS)
+            return bool(events or still_out)
+
+        run_service("assimilate", one_round, once, settings.generator.poll_seconds)

@@ -1,0 +1,135 @@
+"""Every write into XtalTrak's score table, noted before it is made: what was there, what was written, what became of it.
+
+No transaction spans both databases. So a write is noted as planned (or, on the way back, removing) and committed here, then
+made there, then settled here by a look into the score table; a kill in between changes nothing but the time of that look.
+Every function is one step of a transaction that the caller begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
+
+from crystal_search.ledger.results import utc_now
+from crystal_search.ledger.schema import WriteState, writes
+from crystal_search.xtaltrak.scores import ScoreRow
+
+
+class Action(StrEnum):
+    INSERT = "insert"
+    UPDATE = "update"
+
+
+#: Written into the statement as it stands: only so does SQLite see that the index of the unsettled writes serves.
+_UNSETTLED: ColumnElement[bool] = writes.c.state.in_(
+    bindparam("unsettled", [WriteState.PLANNED.value, WriteState.REMOVING.value], expanding=True, literal_execute=True)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A row that shall be in the score table: ``after``, in the place of ``before`` where our own row is there already."""
+
+    image_id: int
+    before: ScoreRow | None
+    after: ScoreRow
+
+    @property
+    def action(self) -> Action:
+        return Action.INSERT if self.before is None else Action.UPDATE
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A noted write."""
+
+    id: int
+    state: WriteState
+    plan: Plan
+
+
+def note_plans(connection: Connection, batch_id: int, plans: Iterable[Plan]) -> None:
+    """Note what is about to be written."""
+    now = utc_now()
+    connection.execute(
+        insert(writes),
+        [
+            {
+                "batch_id": batch_id,
+                "image_id": plan.image_id,
+                "score_id": plan.after.score_id,
+                "inspection_id": plan.after.inspection_id,
+                "action": plan.action,
+                "before": plan.before and plan.before.to_json(),
+                "after": plan.after.to_json(),
+                "payload_sha256": plan.after.sha256,
+                "state": WriteState.PLANNED,
+                "written_at": now,
+            }
+            for plan in plans
+        ],
+    )
+
+
+def written_by(connection: Connection, batch_id: int) -> Sequence[Write]:
+    """What a batch wrote and was not taken out again, the latest first."""
+    return _select(connection, (writes.c.batch_id == batch_id) & (writes.c.state == WriteState.WRITTEN))[::-1]
+
+
+def written_as(connection: Connection, score_ids: Iterable[int]) -> Sequence[Write]:
+    """What was written, and not taken out again, under any of those numbers."""
+    return _select(connection, writes.c.score_id.in_(list(score_ids)) & (writes.c.state == WriteState.WRITTEN))
+
+
+def note_removing(connection: Connection, noted: Iterable[Write]) -> None:
+    """Note what is about to be taken out."""
+    ids = [{"write": write.id} for write in noted]
+    if ids:
+        removing = update(writes).where(writes.c.id == bindparam("write"), writes.c.state == WriteState.WRITTEN)
+        connection.execute(removing.values(state=WriteState.REMOVING), ids)
+
+
+def unsettled(connection: Connection) -> Sequence[Write]:
+    """What was planned or about to be taken out, of which nobody has noted yet whether it was done."""
+    return _select(connection, _UNSETTLED)
+
+
+def outcome(write: Write, row: ScoreRow | None) -> WriteState | None:
+    """What the score table's ``row`` of that number says of an unsettled write; None when a planned one was never made."""
+    if row is not None and row.sha256 == write.plan.after.sha256:
+        return WriteState.WRITTEN
+    if write.state is WriteState.PLANNED:
+        return None
+    if row is None or row == write.plan.before:
+        return WriteState.UNDONE
+    return WriteState.WRITTEN  # somebody changed our row since; it is not what we would take back
+
+
+def note_outcomes(connection: Connection, outcomes: Iterable[tuple[Write, WriteState | None]]) -> None:
+    """Note what became of unsettled writes; one that was never made is forgotten."""
+    now = utc_now()
+    for write, state in outcomes:
+        if state is None:
+            connection.execute(delete(writes).where(writes.c.id == write.id, writes.c.state == write.state))
+        else:
+            undone_at = now if state is WriteState.UNDONE else None
+            connection.execute(
+                update(writes).where(writes.c.id == write.id, writes.c.state == write.state).values(state=state, undone_at=undone_at)
+            )
+
+
+def _select(connection: Connection, which: ColumnElement[bool]) -> list[Write]:
+    rows = connection.execute(
+        select(writes.c.id, writes.c.state, writes.c.image_id, writes.c.before, writes.c.after).where(which).order_by(writes.c.id)
+    )
+    return [
+        Write(
+            row.id,
+            WriteState(row.state),
+            Plan(row.image_id, None if row.before is None else ScoreRow.from_json(row.before), ScoreRow.from_json(row.after)),
+        )
+        for row in rows
+    ]

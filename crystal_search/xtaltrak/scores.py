@@ -1,0 +1,140 @@
+"""XtalTrak's score table as we may use it: we read every row, and write none but our own (write-back rules 1 and 3, P28).
+
+That holds statement by statement: whatever writes carries our own scorer's name in its text, and looks for people's scores in
+the same statement, under the table's lock. What was seen before the lock is only a plan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from crystal_search.xtaltrak import XtalTrak
+from crystal_search.xtaltrak.images import Protect
+
+
+class ScoreRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the score table. ``scored_at`` is ISO text to the second; a person's row may lack anything but its number."""
+
+    score_id: int
+    inspection_id: int
+    image_name: str | None
+    score: str | None
+    scored_at: str | None
+    scorer: str | None
+
+    def to_json(self) -> str:
+        """The same text for the same row."""
+        return msgspec.json.encode(self, order="sorted").decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> ScoreRow:
+        return msgspec.json.decode(text, type=cls)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of ``to_json``, hexadecimal."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def protecting_row(rows: Iterable[ScoreRow], inspection_id: int, image_name: str, scorer: str, protect: Protect) -> ScoreRow | None:
+    """The person's row, among those of a drop, that keeps our score of an image out; None when nothing does.
+
+    A row without a scorer is a person's. Of several the one nearest to the image is returned, then the newest.
+    """
+    people = [row for row in rows if row.scorer != scorer and (protect == "drop" or _is_on(row, inspection_id, image_name))]
+    return max(people, key=lambda row: (_is_on(row, inspection_id, image_name), row.scored_at or "", row.score_id), default=None)
+
+
+def _is_on(row: ScoreRow, inspection_id: int, image_name: str) -> bool:
+    """Whether a row scores this very image; one without an image's name scores all of its inspection."""
+    return row.inspection_id == inspection_id and row.image_name in (None, image_name)
+
+
+class ScoreTable:
+    """The score table through an open XtalTrak. Every call raises ``TryAgainLater`` when the database is away."""
+
+    def __init__(self, xtaltrak: XtalTrak, protect: Protect) -> None:
+        self._xtaltrak = xtaltrak
+        self._by_drop = int(protect == "drop")
+        self.protect: Protect = protect
+        self.scorer = xtaltrak.scorer
+
+    def of_drop(self, inspection_id: int) -> list[ScoreRow] | None:
+        """Every score on the drop of an inspection, on all its inspections; None when XtalTrak has no such inspection."""
+        rows = self._xtaltrak.query("score_drop", {"inspection_id": inspection_id})
+        return [_row(row) for row in rows if row[0] is not None] if rows else None
+
+    def row(self, score_id: int) -> ScoreRow | None:
+        """The row of that number, whoever's it is."""
+        rows = self._xtaltrak.query("score_row", {"score_id": score_id})
+        return _row(rows[0]) if rows else None
+
+    def displaced(self) -> list[ScoreRow]:
+        """Our own rows where a person has scored."""
+        return [_row(row) for row in self._xtaltrak.query("score_displaced", {"scorer": self.scorer, "by_drop": self._by_drop})]
+
+    def next_ids(self, count: int) -> list[int]:
+        """``count`` numbers for new rows; those that are not used are lost, which harms nobody."""
+        with self._xtaltrak.transaction():
+            return [int(self._xtaltrak.query("score_next_id")[0][0]) for _ in range(count)]
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """A transaction in which nobody else writes scores."""
+        with self._xtaltrak.transaction():
+            self._xtaltrak.execute("score_lock")
+            yield
+
+    def insert(self, rows: Iterable[ScoreRow]) -> None:
+        """Insert each row, unless a person's or our own score of it is there."""
+        self._xtaltrak.executemany("score_insert", [{**_payload(row), "by_drop": self._by_drop} for row in rows])
+
+    def update(self, changes: Iterable[tuple[ScoreRow, ScoreRow]]) -> None:
+        """Change each of our rows from what it was to what it shall be, unless it changed meanwhile or a person has scored."""
+        self._xtaltrak.executemany(
+            "score_update", [{**_payload(after), "before_score": before.score, "by_drop": self._by_drop} for before, after in changes]
+        )
+
+    def delete(self, rows: Iterable[ScoreRow]) -> None:
+        """Delete each row that is still exactly so, and ours."""
+        self._xtaltrak.executemany("score_delete", [_payload(row) for row in rows])
+
+    def restore(self, changes: Iterable[tuple[ScoreRow, ScoreRow]]) -> None:
+        """Give each row that is still exactly as the second its former score and date, those of the first."""
+        self._xtaltrak.executemany(
+            "score_restore",
+            [{**_payload(after), "before_score": before.score, "before_scored_at": before.scored_at} for before, after in changes],
+        )
+
+    def take_out(self, rows: Iterable[ScoreRow]) -> None:
+        """Delete each of our rows where a person has scored."""
+        self._xtaltrak.executemany(
+            "score_take_out",
+            [
+                {
+                    "score_id": row.score_id,
+                    "inspection_id": row.inspection_id,
+                    "image_name": row.image_name,
+                    "scorer": self.scorer,
+                    "by_drop": self._by_drop,
+                }
+                for row in rows
+            ],
+        )
+
+
+def _row(columns: tuple[Any, ...]) -> ScoreRow:
+    score_id, inspection_id, *texts = columns
+    image_name, score, scored_at, scorer = (None if text is None else str(text) for text in texts)
+    return ScoreRow(
+        score_id=int(score_id), inspection_id=int(inspection_id), image_name=image_name, score=score, scored_at=scored_at, scorer=scorer
+    )
+
+
+def _payload(row: ScoreRow) -> dict[str, Any]:
+    return msgspec.structs.asdict(row)

@@ -1,0 +1,9 @@
+-- Takes back an update of our own row, if it is still as we wrote it.
+UPDATE {I_SCORES}
+SET {I_SCORES.SCORE} = :before_score, {I_SCORES.SCOREDATE} = :before_scored_at
+WHERE {I_SCORES.SCOREID} = :score_id
+    AND {I_SCORES.SCOREDBY} = :scorer
+    AND {I_SCORES.INSPECTID} = :inspection_id
+    AND {I_SCORES.IMAGENAME} = :image_name
+    AND {I_SCORES.SCORE} = :score
+    AND {I_SCORES.SCOREDATE} = :scored_at

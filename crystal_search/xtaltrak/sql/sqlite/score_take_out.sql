@@ -1,0 +1,22 @@
+-- Takes our own row out, now that a person has scored. :by_drop is 1 where a person's score protects the whole drop.
+DELETE FROM {I_SCORES}
+WHERE {I_SCORES.SCOREID} = :score_id
+    AND {I_SCORES.SCOREDBY} = :scorer
+    AND {I_SCORES.INSPECTID} = :inspection_id
+    AND {I_SCORES.IMAGENAME} = :image_name
+    AND EXISTS (
+        SELECT 1
+        FROM {I_INSPECTIONS} mine
+        CROSS JOIN {I_INSPECTIONS} other
+            ON other.{I_INSPECTIONS.BARCODEID} = mine.{I_INSPECTIONS.BARCODEID}
+            AND other.{I_INSPECTIONS.COL} = mine.{I_INSPECTIONS.COL}
+            AND other.{I_INSPECTIONS.I_ROW} = mine.{I_INSPECTIONS.I_ROW}
+            AND other.{I_INSPECTIONS.SUBWELL} = mine.{I_INSPECTIONS.SUBWELL}
+        CROSS JOIN {I_SCORES} person ON person.{I_SCORES.INSPECTID} = other.{I_INSPECTIONS.INSPECTID}
+        WHERE mine.{I_INSPECTIONS.INSPECTID} = :inspection_id
+            AND (person.{I_SCORES.SCOREDBY} IS NULL OR person.{I_SCORES.SCOREDBY} <> :scorer)
+            AND (:by_drop = 1 OR (
+                person.{I_SCORES.INSPECTID} = :inspection_id
+                AND (person.{I_SCORES.IMAGENAME} IS NULL OR person.{I_SCORES.IMAGENAME} = :image_name)
+            ))
+    )

@@ -1,0 +1,129 @@
+"""A batch's CSV: what shall enter the score table, for people to look at before it does (P24, P25).
+
+It is written once and read with suspicion: what it says of an image has to be what the ledger says, line by line. Only the
+last three columns, which tell what XtalTrak held at that moment and what follows from it, are free, and of these only a
+``withhold`` counts: a person may hold an image back by hand, and nobody can add one.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from crystal_search.atomic import write_atomically
+from crystal_search.classes import class_of_score
+from crystal_search.errors import CrystalSearchError
+from crystal_search.ledger.batches import ScoredImage
+from crystal_search.xtaltrak.images import database_time
+from finalizer.decision import WITHHOLD, WRITE
+
+_FACTS = (
+    "inspection_id",
+    "image_name",
+    "barcode",
+    "inspection",
+    "inspected_at",
+    "well",
+    "subwell",
+    "score",
+    "class",
+    "probability",
+    "crystal_probability",
+    "model",
+)
+COLUMNS = (*_FACTS, "present_score", "present_scorer", "decision")
+_MAX_BYTES = 64 * 1024 * 1024  # 10 000 images make 3 MB
+
+
+class BatchCsvError(CrystalSearchError):
+    """A batch's CSV that is not what the finalizer wrote; the message names the first line that is wrong."""
+
+
+def write_batch_csv(path: Path, rows: Iterable[tuple[ScoredImage, str, str, str]]) -> None:
+    """Write image, present score, present scorer and decision of each row, atomically. Raises ``TryAgainLater`` on a full disk."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows((*_facts(scored), *judged) for scored, *judged in rows)
+    write_atomically(path, text.getvalue().encode())
+
+
+def read_batch_csv(path: Path, expected: Sequence[ScoredImage]) -> list[ScoredImage]:
+    """The images of the batch that its CSV says to write.
+
+    ``expected`` are the scored images of the batch. Raises ``BatchCsvError`` for wrong columns, an unknown score, a line twice,
+    missing or of another batch, and one that does not say what the ledger says; nothing of such a file may be written.
+    """
+    lines = _lines(path)
+    if not lines or tuple(lines[0]) != COLUMNS:
+        raise _error(path, f"the first line is not {','.join(COLUMNS)}")
+    images = {_facts(scored)[:2]: scored for scored in expected}
+    chosen: list[ScoredImage] = []
+    seen: set[tuple[str, ...]] = set()
+    for number, line in enumerate(lines[1:], 2):
+        scored = _checked(path, number, line, images)
+        if (key := tuple(line[:2])) in seen:
+            raise _error(path, f"line {number}: {line[1]} of inspection {line[0]} is there twice")
+        seen.add(key)
+        if line[-1] == WRITE:
+            chosen.append(scored)
+    if missing := images.keys() - seen:
+        raise _error(path, f"{len(missing)} images of the batch are missing, the first is {min(missing)[1]}")
+    return chosen
+
+
+def _lines(path: Path) -> list[list[str]]:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise _error(path, "too large")
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.reader(file, strict=True))
+    except FileNotFoundError:
+        raise _error(path, "is not there") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _error(path, f"is not a readable CSV file ({error})") from error
+
+
+def _checked(path: Path, number: int, line: list[str], images: dict[tuple[str, ...], ScoredImage]) -> ScoredImage:
+    """The image that a line is about, after comparing them."""
+    if len(line) != len(COLUMNS):
+        raise _error(path, f"line {number}: {len(line)} columns, not {len(COLUMNS)}")
+    try:
+        class_of_score(line[_FACTS.index("score")])
+    except ValueError as error:
+        raise _error(path, f"line {number}: {error}") from error
+    scored = images.get(tuple(line[:2]))
+    if scored is None:
+        raise _error(path, f"line {number}: {line[1][:80]!r} of inspection {line[0][:20]} is no scored image of this batch")
+    for column, ours, theirs in zip(_FACTS, _facts(scored), line, strict=False):
+        if ours != theirs:
+            raise _error(path, f"line {number}: {column} is {theirs[:80]!r}, the ledger has {ours!r}")
+    if line[-1] != WRITE and not line[-1].startswith(WITHHOLD):
+        raise _error(path, f"line {number}: decision is {line[-1][:80]!r}, not '{WRITE}' or '{WITHHOLD}...'")
+    return scored
+
+
+def _facts(scored: ScoredImage) -> tuple[str, ...]:
+    """The columns that the ledger answers for, as text that reads back as the same."""
+    image = scored.image
+    taken_at = image.inspection.taken_at
+    return (
+        str(image.inspection_id),
+        image.image_name,
+        image.drop.barcode,
+        str(image.inspection.number),
+        "" if taken_at is None else database_time(taken_at),
+        image.drop.well.label,
+        str(image.drop.subwell),
+        scored.score,
+        scored.class_name,
+        repr(scored.probability),
+        repr(scored.crystal_probability),
+        scored.model,
+    )
+
+
+def _error(path: Path, reason: str) -> BatchCsvError:
+    return BatchCsvError(f"{path}: {reason}; nothing of it was written. Delete it, and `crystal-search finalize` writes it anew")

@@ -1,0 +1,129 @@
+"""The finalizer's commands: two services, and what a person says to them."""
+
+from __future__ import annotations
+
+import csv
+import getpass
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from crystal_search.errors import EXIT_SOME_FAILED, CrystalSearchError, UsageError
+from crystal_search.ledger import Ledger, open_ledger
+from crystal_search.ledger.batches import batch_named, batches_in, move_batch
+from crystal_search.ledger.schema import BatchState
+from crystal_search.service import Stop, run_service
+from crystal_search.settings import Settings, load_settings
+from crystal_search.xtaltrak import open_xtaltrak
+from crystal_search.xtaltrak.scores import ScoreTable
+from finalizer.decision import WRITE
+from finalizer.finalize import finalize_round
+from finalizer.set_autoscore import difference, set_autoscore_round
+from finalizer.undo import undo_batch
+
+_settings_option = click.option(
+    "--settings", "settings_file", type=click.Path(path_type=Path), help="Settings file; default crystal-search.toml."
+)
+_once_option = click.option("--once", is_flag=True, help="End when nothing is left to do now, instead of looping.")
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[tuple[Ledger, ScoreTable]]:
+    with open_xtaltrak(settings.xtaltrak) as xtaltrak, open_ledger(settings.ledger_url) as ledger:
+        yield ledger, ScoreTable(xtaltrak, settings.finalizer.protect)
+
+
+@click.command()
+@_settings_option
+@_once_option
+def finalize(settings_file: Path | None, once: bool) -> None:
+    """Write the CSV of every batch that has come back."""
+    settings = load_settings(settings_file)
+    with _opened(settings) as (ledger, table):
+        run_service("finalize", lambda stop: finalize_round(settings, ledger, table, stop), once, settings.generator.poll_seconds)
+
+
+@click.command()
+@click.argument("batch", required=False)
+@_settings_option
+def approve(batch: str | None, settings_file: Path | None) -> None:
+    """Let the CSV of BATCH into XtalTrak; without BATCH, list what waits for approval."""
+    settings = load_settings(settings_file)
+    with open_ledger(settings.ledger_url) as ledger:
+        if batch is None:
+            _list_held(settings, ledger)
+            return
+        with ledger.begin() as connection:
+            found = batch_named(connection, batch)
+            if found.state is not BatchState.HELD:
+                raise UsageError(f"batch {batch} is {found.state}, it does not wait for approval")
+            move_batch(connection, found, BatchState.APPROVED, approved_by=getpass.getuser())
+    click.echo(f"batch {batch} is approved; set-autoscore writes it")
+
+
+def _list_held(settings: Settings, ledger: Ledger) -> None:
+    with ledger.read() as connection:
+        held = batches_in(connection, BatchState.HELD)
+    for found in held:
+        path = settings.csv / f"{found.name}.csv"
+        click.echo(f"{found.name}  {_rows_to_write(path)} rows to write  {path}")
+    if not held:
+        click.echo("no batch waits for approval")
+
+
+def _rows_to_write(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return str(sum(line[-1:] == [WRITE] for line in csv.reader(file)))
+    except (OSError, ValueError, csv.Error):
+        return "unknown"
+
+
+@click.command("set-autoscore")
+@_settings_option
+@_once_option
+@click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
+def set_autoscore(settings_file: Path | None, once: bool, dry_run: bool) -> None:
+    """Write the scores of approved batches into XtalTrak, beside people's and never over them."""
+    settings = load_settings(settings_file)
+    with _opened(settings) as (ledger, table):
+        if dry_run:
+            for line in difference(settings, ledger, table):
+                click.echo(line)
+            return
+        _import_loop(settings, ledger, table, once)
+
+
+def _import_loop(settings: Settings, ledger: Ledger, table: ScoreTable, once: bool) -> None:
+    """With ``once``, a CSV that can not be trusted ends the program after the others are written; else it is logged once."""
+    log = logging.getLogger("set-autoscore")
+    known: set[str] = set()
+
+    def one_round(stop: Stop) -> None:
+        mistakes = set(set_autoscore_round(settings, ledger, table, stop))
+        if mistakes and once:
+            raise CrystalSearchError("\n".join(sorted(mistakes)))
+        for line in sorted(mistakes - known):
+            log.error("%s", line)
+        known.clear()
+        known.update(mistakes)
+
+    run_service("set-autoscore", one_round, once, settings.generator.poll_seconds)
+
+
+@click.command()
+@click.argument("batch")
+@_settings_option
+def undo(batch: str, settings_file: Path | None) -> None:
+    """Take back what BATCH wrote into XtalTrak; what changed since, and every person's row, is left alone."""
+    settings = load_settings(settings_file)
+    with _opened(settings) as (ledger, table):
+        undone = undo_batch(settings, ledger, table, batch)
+    for line in undone.left:
+        click.echo(line)
+    click.echo(f"batch {batch}: {undone.taken_back} rows taken back, {len(undone.left)} left")
+    if undone.left:
+        raise click.exceptions.Exit(EXIT_SOME_FAILED)

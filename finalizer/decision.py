@@ -1,0 +1,44 @@
+"""Whether an ARTscore may enter the score table, given what is there. People first (P28, write-back rule 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crystal_search.ledger.batches import ScoredImage
+from crystal_search.xtaltrak.images import Protect, database_time
+from crystal_search.xtaltrak.scores import ScoreRow, protecting_row
+
+WRITE = "write"
+WITHHOLD = "withhold: "
+
+
+def decide(scored: ScoredImage, on_drop: Sequence[ScoreRow] | None, scorer: str, protect: Protect) -> str:
+    """``write``, or ``withhold: `` and why; ``on_drop`` is every score on the image's drop, None when XtalTrak has lost it."""
+    if on_drop is None:
+        return f"{WITHHOLD}XtalTrak has no such inspection any more"
+    if scored.image.inspection.taken_at is None:
+        return f"{WITHHOLD}the inspection has no date"
+    person = protecting_row(on_drop, scored.image.inspection_id, scored.image.image_name, scorer, protect)
+    if person is not None:
+        return f"{WITHHOLD}person scored {person.score or 'without a score'}"
+    return WRITE
+
+
+def own_row(scored: ScoredImage, on_drop: Sequence[ScoreRow], scorer: str) -> ScoreRow | None:
+    """Our row of that image, the latest of several, or None."""
+    key = (scored.image.inspection_id, scored.image.image_name, scorer)
+    return next((row for row in reversed(on_drop) if (row.inspection_id, row.image_name, row.scorer) == key), None)
+
+
+def wanted_row(scored: ScoredImage, score_id: int, scorer: str) -> ScoreRow:
+    """The row that says what our ARTscore says, dated to the inspection so that any person's score of it is newer (P28)."""
+    taken_at = scored.image.inspection.taken_at
+    assert taken_at is not None, "decide() withholds an image without a date"
+    return ScoreRow(
+        score_id=score_id,
+        inspection_id=scored.image.inspection_id,
+        image_name=scored.image.image_name,
+        score=scored.score,
+        scored_at=database_time(taken_at),
+        scorer=scorer,
+    )

@@ -1,0 +1,127 @@
+"""The one way into the score table and out again: noted in the ledger, done in XtalTrak under its lock, settled by looking there."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from crystal_search.errors import TryAgainLater
+from crystal_search.ledger import Ledger
+from crystal_search.ledger.schema import WriteState
+from crystal_search.ledger.writes import (
+    Action,
+    Plan,
+    Write,
+    note_outcomes,
+    note_plans,
+    note_removing,
+    outcome,
+    unsettled,
+    written_as,
+    written_by,
+)
+from crystal_search.xtaltrak.scores import ScoreTable
+
+_log = logging.getLogger(__name__)
+_Item = TypeVar("_Item")
+_WAIT_SECONDS = 30.0
+
+
+def chunks(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
+    """``items`` in pieces of at most ``size``.
+
+    >>> list(chunks("abcde", 2))
+    ['ab', 'cd', 'e']
+    """
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+@contextmanager
+def only_writer(lock: Path) -> Iterator[None]:
+    """One program at a time writes scores: ``settle`` takes what it finds unsettled for a dead program's.
+
+    Raises ``TryAgainLater`` when another one is at it for longer than 30 s.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        end = time.monotonic() + _WAIT_SECONDS
+        while not _try_lock(handle):
+            if time.monotonic() > end:
+                raise TryAgainLater(f"{lock}: another set-autoscore or undo is at work; try again later")
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class ScoreWriter:
+    """Writes and removes our own rows, at most ``rows`` under one lock. To be used by the ``only_writer`` alone."""
+
+    def __init__(self, ledger: Ledger, table: ScoreTable, rows: int) -> None:
+        self._ledger = ledger
+        self._table = table
+        self._rows = rows
+
+    def settle(self) -> list[Write]:
+        """Find out what became of writes and removals that were noted; returns those that happened, in their new states."""
+        with self._ledger.read() as connection:
+            pending = unsettled(connection)
+        settled: list[Write] = []
+        for some in chunks(pending, self._rows):
+            outcomes = [(write, outcome(write, self._table.row(write.plan.after.score_id))) for write in some]
+            with self._ledger.begin() as connection:
+                note_outcomes(connection, outcomes)
+            settled += [Write(write.id, state, write.plan) for write, state in outcomes if state is not None]
+        return settled
+
+    def write(self, batch_id: int, plans: Sequence[Plan]) -> set[int]:
+        """Make the planned writes, as far as nobody was quicker; returns the ledger's ids of the images that were written."""
+        with self._ledger.begin() as connection:
+            note_plans(connection, batch_id, plans)
+        with self._table.locked():
+            self._table.insert(plan.after for plan in plans if plan.before is None)
+            self._table.update((plan.before, plan.after) for plan in plans if plan.before is not None)
+        return {write.plan.image_id for write in self.settle() if write.state is WriteState.WRITTEN}
+
+    def take_out_displaced(self) -> int:
+        """Take our rows out where a person has scored since (rule 3); returns how many there were."""
+        displaced = self._table.displaced()
+        for some in chunks(displaced, self._rows):
+            with self._ledger.begin() as connection:
+                note_removing(connection, written_as(connection, (row.score_id for row in some)))
+            with self._table.locked():
+                self._table.take_out(some)
+            self.settle()
+            for row in some:
+                _log.info("a person has scored the drop of %s: our score %s is taken out", row.image_name, row.score)
+        return len(displaced)
+
+    def take_back(self, batch_id: int) -> tuple[int, list[Write]]:
+        """Take back what a batch wrote; returns how many rows, and those that were left because they changed since."""
+        with self._ledger.read() as connection:
+            written = written_by(connection, batch_id)
+        left: list[Write] = []
+        for some in chunks(written, self._rows):
+            with self._ledger.begin() as connection:
+                note_removing(connection, some)
+            with self._table.locked():
+                self._table.delete(write.plan.after for write in some if write.plan.action is Action.INSERT)
+                self._table.restore((write.plan.before, write.plan.after) for write in some if write.plan.before is not None)
+            left += [write for write in self.settle() if write.state is WriteState.WRITTEN]
+        return len(written) - len(left), left

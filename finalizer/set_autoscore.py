@@ -1,0 +1,129 @@
+"""The second service: the CSV files of approved batches enter XtalTrak's score table, beside what people said, never over it (P25, P28).
+
+The CSV may be hours old, so it only proposes. What is written is decided again from the rows that are there, and once more by
+the statements themselves under the table's lock.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from crystal_search.errors import TryAgainLater
+from crystal_search.ledger import Ledger
+from crystal_search.ledger.batches import Batch, ScoredImage, batches_in, move_batch, scored_images
+from crystal_search.ledger.schema import BatchState
+from crystal_search.ledger.writes import Plan
+from crystal_search.service import Stop
+from crystal_search.settings import Settings
+from crystal_search.xtaltrak.scores import ScoreTable
+from finalizer.batch_csv import BatchCsvError, read_batch_csv
+from finalizer.decision import WRITE, decide, own_row, wanted_row
+from finalizer.score_writer import ScoreWriter, chunks, only_writer
+
+_log = logging.getLogger(__name__)
+
+#: The only program that writes scores holds a lock on this file in the state folder.
+LOCK_FILE = "score-table.lock"
+#: A row that a person or a clash of numbers keeps out between plan and write is planned again, this often.
+_TRIES = 5
+
+
+def set_autoscore_round(settings: Settings, ledger: Ledger, table: ScoreTable, stop: Stop) -> list[str]:
+    """Settle what a kill left, make room for people who have scored since, import every approved batch.
+
+    Returns one line for each batch whose CSV can not be trusted; nothing of it is written. Raises ``TryAgainLater``.
+    """
+    mistakes: list[str] = []
+    with only_writer(settings.paths.state / LOCK_FILE):
+        writer = ScoreWriter(ledger, table, settings.finalizer.rows_per_transaction)
+        writer.settle()
+        writer.take_out_displaced()
+        with ledger.read() as connection:
+            approved = batches_in(connection, BatchState.APPROVED)
+        for batch in approved:
+            if stop.is_set():
+                break
+            try:
+                _import(settings, ledger, table, writer, batch, stop)
+            except BatchCsvError as error:
+                mistakes.append(str(error))
+    return mistakes
+
+
+def _import(settings: Settings, ledger: Ledger, table: ScoreTable, writer: ScoreWriter, batch: Batch, stop: Stop) -> None:
+    written = 0
+    chosen = _read(settings, ledger, batch)
+    for some in chunks(chosen, settings.finalizer.rows_per_transaction):
+        if stop.is_set():
+            return
+        written += _write(table, writer, batch, some)
+    with ledger.begin() as connection:
+        move_batch(connection, batch, BatchState.IMPORTED)
+    _log.info("batch %s: imported, %d rows written, %d as they were or withheld", batch.name, written, len(chosen) - written)
+
+
+def _read(settings: Settings, ledger: Ledger, batch: Batch) -> list[ScoredImage]:
+    with ledger.read() as connection:
+        scored = scored_images(connection, batch)
+    return read_batch_csv(settings.csv / f"{batch.name}.csv", scored)
+
+
+def _write(table: ScoreTable, writer: ScoreWriter, batch: Batch, chosen: Sequence[ScoredImage]) -> int:
+    """Write what may be written of ``chosen``; returns the number of rows."""
+    written: set[int] = set()
+    for _ in range(_TRIES):
+        proposals = [(scored, plan) for scored in chosen if scored.id not in written and (plan := _proposal(scored, table))]
+        if not proposals:
+            return len(written)
+        written |= writer.write(batch.id, _numbered(proposals, table))
+        chosen = [scored for scored, _ in proposals]
+    raise TryAgainLater(f"batch {batch.name}: other programs keep changing the score table; the rest is written next time")
+
+
+def _proposal(scored: ScoredImage, table: ScoreTable) -> Plan | None:
+    """What is to be written for an image, given what is there now; a new row has no number yet."""
+    on_drop = table.of_drop(scored.image.inspection_id)
+    if on_drop is None or decide(scored, on_drop, table.scorer, table.protect) != WRITE:
+        return None
+    before = own_row(scored, on_drop, table.scorer)
+    if before is None:
+        return Plan(scored.id, None, wanted_row(scored, 0, table.scorer))
+    if before.score == scored.score:
+        return None
+    return Plan(scored.id, before, wanted_row(scored, before.score_id, table.scorer))
+
+
+def _numbered(proposals: Sequence[tuple[ScoredImage, Plan]], table: ScoreTable) -> list[Plan]:
+    """The plans, new rows with numbers of our own."""
+    new = [(scored, plan) for scored, plan in proposals if plan.before is None]
+    numbers = table.next_ids(len(new))
+    return [
+        *(plan for _, plan in proposals if plan.before is not None),
+        *(Plan(scored.id, None, wanted_row(scored, number, table.scorer)) for (scored, _), number in zip(new, numbers, strict=True)),
+    ]
+
+
+def difference(settings: Settings, ledger: Ledger, table: ScoreTable) -> list[str]:
+    """What a round would change if every held batch were approved, one line a row; nothing is written."""
+    lines = [f"take out   {row.score} of {row.image_name}: a person has scored the drop" for row in table.displaced()]
+    with ledger.read() as connection:
+        waiting = batches_in(connection, BatchState.HELD, BatchState.APPROVED)
+    for batch in waiting:
+        try:
+            chosen = _read(settings, ledger, batch)
+        except BatchCsvError as error:
+            lines.append(str(error))
+            continue
+        plans = [(scored, plan) for scored in chosen if (plan := _proposal(scored, table))]
+        lines += [_line(batch, scored, plan) for scored, plan in plans]
+        lines.append(f"batch {batch.name} ({batch.state}): {len(plans)} rows to write")
+    return lines
+
+
+def _line(batch: Batch, scored: ScoredImage, plan: Plan) -> str:
+    change = f"insert     {scored.score}" if plan.before is None else f"update {plan.before.score} to {scored.score}"
+    image = scored.image
+    return (
+        f"{change} of {image.drop.barcode} {image.drop.label} inspection {image.inspection.number}, {image.image_name} (batch {batch.name})"
+    )

@@ -1,0 +1,42 @@
+"""Taking a batch back: exactly the rows that it wrote, and only where they are still ours and as we wrote them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crystal_search.errors import UsageError
+from crystal_search.ledger import Ledger
+from crystal_search.ledger.batches import batch_named, move_batch
+from crystal_search.ledger.schema import BatchState
+from crystal_search.settings import Settings
+from crystal_search.xtaltrak.scores import ScoreTable
+from finalizer.score_writer import ScoreWriter, only_writer
+from finalizer.set_autoscore import LOCK_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """How many rows were taken back, and one line for each that was left because it changed since."""
+
+    taken_back: int
+    left: tuple[str, ...]
+
+
+def undo_batch(settings: Settings, ledger: Ledger, table: ScoreTable, name: str) -> Undone:
+    """Take back what a batch wrote: rows that it inserted are deleted, rows that it updated get their former score.
+
+    The batch is undone first, so that no import goes on with it. A second time there is nothing left to do. Raises
+    ``UsageError`` for a batch that is not known or whose work units are still out, ``TryAgainLater``.
+    """
+    with only_writer(settings.paths.state / LOCK_FILE):
+        writer = ScoreWriter(ledger, table, settings.finalizer.rows_per_transaction)
+        writer.settle()
+        writer.take_out_displaced()
+        with ledger.begin() as connection:
+            batch = batch_named(connection, name)
+            if batch.state is BatchState.OPEN:
+                raise UsageError(f"batch {name} is not finished yet: nothing of it is in XtalTrak")
+            move_batch(connection, batch, BatchState.UNDONE)
+        taken_back, left = writer.take_back(batch.id)
+    lines = (f"left {write.plan.after.image_name} (SCOREID {write.plan.after.score_id}): it changed since" for write in left)
+    return Undone(taken_back, tuple(lines))

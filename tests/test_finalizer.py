@@ -1,0 +1,430 @@
+"""CSV, approval, import, undo: what goes in, what a kill or a full disk leaves, and what a doctored CSV can not do."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from scored_lab import Lab, image_name, kill_points, killed_at, lines_of
+from small_disk import small_disk
+
+from crystal_search.cli import crystal_search
+from crystal_search.errors import CrystalSearchError, TryAgainLater, UsageError
+from crystal_search.ledger.schema import WriteState
+from crystal_search.ledger.writes import Plan
+from finalizer.batch_csv import COLUMNS, BatchCsvError
+from finalizer.score_writer import ScoreWriter
+
+SHOTS = {
+    ("A01a", 1): "crystals_harvestable",
+    ("A01c", 1): "precipitate",
+    ("A02a", 1): "clear",
+    ("A03a", 1): "unsure",
+    ("A04a", 1): "no_drop",
+    ("A05a", 1): "failed",
+}
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    lab = Lab(tmp_path / "lab").create()
+    lab.inspect(*SHOTS)
+    return lab
+
+
+@pytest.fixture
+def batch(lab: Lab) -> str:
+    return lab.batch(SHOTS)
+
+
+def held(lab: Lab) -> Lab:
+    return Lab(lab.root, {"hold": True})
+
+
+def run(lab: Lab, *arguments: str) -> Result:
+    """A command of crystal-search with the lab's settings."""
+    path = lab.root / "crystal-search.toml"
+    hold = str(lab.finalizer.get("hold", False)).lower()
+    path.write_text(
+        f'[paths]\nstate = "{lab.root / "state"}"\n[xtaltrak]\ndatabase = "{lab.root / "xtaltrak.sqlite"}"\n[finalizer]\nhold = {hold}\n'
+    )
+    return CliRunner().invoke(crystal_search, [*arguments, "--settings", str(path)])
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# ---- the CSV --------------------------------------------------------------------------------------------------------
+
+
+def test_the_csv_has_what_was_scored_and_nothing_else(lab: Lab, batch: str) -> None:
+    lab.person("A01c", 1, "11", "Berta")
+    lab.finalize()
+    rows = rows_of(lab.csv(batch))
+    assert [(row["well"], row["subwell"], row["score"], row["decision"]) for row in rows] == [
+        ("A01", "1", "23", "write"),
+        ("A01", "3", "13", "withhold: person scored 11"),
+        ("A02", "1", "01", "write"),
+    ]
+    assert rows[1] == {
+        "inspection_id": str(lab.inspection("A01c", 1)),
+        "image_name": image_name("A01c", 1),
+        "barcode": "CI000001",
+        "inspection": "1",
+        "inspected_at": "2024-03-08 09:30:00",
+        "well": "A01",
+        "subwell": "3",
+        "score": "13",
+        "class": "precipitate",
+        "probability": "0.90625",
+        "crystal_probability": "0.25",
+        "model": "tiny",
+        "present_score": "11",
+        "present_scorer": "Berta",
+        "decision": "withhold: person scored 11",
+    }
+
+
+def test_a_batch_waits_for_its_last_work_unit(lab: Lab) -> None:
+    lab.start(*SHOTS)
+    lab.finalize()
+    assert list(lab.settings.csv.glob("*")) == []
+
+
+def test_a_batch_without_a_score_goes_through_with_no_rows(lab: Lab) -> None:
+    batch = held(lab).batch({("A03a", 1): "unsure"})
+    held(lab).finish()
+    assert rows_of(lab.csv(batch)) == []
+    assert lab.state(batch) == "imported"
+    assert lab.scores() == []
+
+
+def test_a_full_disk_stops_the_csv_and_it_is_written_later(lab: Lab, batch: str) -> None:
+    with small_disk(lab.root / "state" / "csv") as disk:
+        disk.fill()
+        with pytest.raises(TryAgainLater, match="disk full"):
+            lab.finalize()
+        assert lab.state(batch) == "open"
+        assert not lab.csv(batch).exists()
+        disk.free()
+        lab.finish()
+    assert len(lab.scores()) == 3
+
+
+# ---- approval -------------------------------------------------------------------------------------------------------
+
+
+def test_a_held_batch_is_imported_after_its_approval_only(lab: Lab, batch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "greta")
+    lab = held(lab)
+    lab.finish()
+    assert lab.state(batch) == "held"
+    assert lab.scores() == []
+    assert run(lab, "approve").output == f"{batch}  3 rows to write  {lab.csv(batch)}\n"
+    assert run(lab, "approve", batch).exit_code == 0
+    assert run(lab, "approve").output == "no batch waits for approval\n"
+    assert isinstance(run(lab, "approve", batch).exception, UsageError)
+    assert lab.ledger_rows("SELECT approved_by FROM batches") == [("greta",)]
+    lab.finish()
+    assert lab.state(batch) == "imported"
+    assert len(lab.scores()) == 3
+
+
+def test_a_held_batch_can_be_rejected(lab: Lab, batch: str) -> None:
+    held(lab).finalize()
+    assert lab.undo(batch).taken_back == 0
+    lab.finish()
+    assert lab.state(batch) == "undone"
+    assert lab.scores() == []
+
+
+def test_a_person_can_hold_an_image_back_by_hand(lab: Lab, batch: str) -> None:
+    held(lab).finalize()
+    text = lab.csv(batch).read_text()
+    assert text.count(",write\n") == 3
+    lab.csv(batch).write_text(text.replace(",write\n", ",withhold: looks like salt\n", 1))
+    run(lab, "approve", batch)
+    lab.finish()
+    assert [row[3] for row in lab.scores()] == ["13", "01"]
+
+
+# ---- import ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_score_is_dated_to_the_inspection_and_numbered_by_ourselves(lab: Lab, batch: str) -> None:
+    lab.finish()
+    rows = lab.scores()
+    assert [row[1:] for row in rows] == [
+        (lab.inspection(label, 1), image_name(label, 1), score, "2024-03-08 09:30:00", "ARTscore")
+        for label, score in (("A01a", "23"), ("A01c", "13"), ("A02a", "01"))
+    ]
+    assert all(row[0] > 1_000_000_000 for row in rows)
+
+
+def test_the_same_again_writes_nothing(lab: Lab, batch: str) -> None:
+    lab.finish()
+    before, noted = lab.scores(), lab.ledger_rows("SELECT * FROM writes")
+    lab.finish()
+    connection = sqlite3.connect(lab.root / "state" / "ledger.sqlite")
+    with connection:
+        connection.execute("UPDATE batches SET state = 'approved'")
+    connection.close()
+    lab.finish()
+    assert lab.state(batch) == "imported"
+    assert lab.scores() == before
+    assert lab.ledger_rows("SELECT * FROM writes") == noted
+
+
+def test_another_pass_changes_our_own_row_where_the_score_differs(lab: Lab, batch: str) -> None:
+    lab.finish()
+    first = lab.scores()
+    lab.batch({("A01a", 1): "crystals_bad_form", ("A02a", 1): "clear"}, scoring='{"step":16}')
+    lab.finish()
+    assert lab.scores() == [(*first[0][:3], "22", *first[0][4:]), *first[1:]]
+    (write,) = lab.ledger_rows("SELECT action, before, after FROM writes WHERE action = 'update'")
+    assert (json.loads(write[1])["score"], json.loads(write[2])["score"]) == ("23", "22")
+
+
+def test_rows_are_written_in_transactions_of_the_size_that_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab(tmp_path / "lab", {"rows_per_transaction": 2}).create()
+    shots = {(f"{row}{column:02d}a", 1): "clear" for row in "ABC" for column in range(1, 4)}
+    lab.inspect(*shots)
+    lab.batch(shots)
+    sizes: list[int] = []
+    write = ScoreWriter.write
+
+    def counted(writer: ScoreWriter, batch_id: int, plans: Sequence[Plan]) -> set[int]:
+        sizes.append(len(plans))
+        return write(writer, batch_id, plans)
+
+    monkeypatch.setattr(ScoreWriter, "write", counted)
+    lab.finish()
+    assert sizes == [2, 2, 2, 2, 1]
+    assert len(lab.scores()) == 9
+
+
+def test_a_number_that_somebody_took_is_passed_over(lab: Lab, batch: str) -> None:
+    """SQLite gives a row without a number the highest plus one, which may be our next."""
+    lab.execute("INSERT INTO I_SCORES (SCOREID, INSPECTID, SCOREDBY) VALUES (1000000007, ?, 'Berta')", lab.inspection("A05a", 1))
+    lab.finish()
+    assert [row[0] for row in lab.scores()] == [1000000007, 1000000008, 1000000009, 1000000010]
+
+
+def test_an_inspection_that_xtaltrak_lost_or_never_dated_is_withheld(lab: Lab, batch: str) -> None:
+    connection = sqlite3.connect(lab.root / "state" / "ledger.sqlite")
+    with connection:
+        connection.execute("UPDATE images SET inspected_at = NULL WHERE plate_column = 2")
+        connection.execute("UPDATE images SET inspection_id = 999 WHERE plate_column = 1 AND subwell = 3")
+    connection.close()
+    lab.finish()
+    assert [row["decision"] for row in rows_of(lab.csv(batch))] == [
+        "write",
+        "withhold: XtalTrak has no such inspection any more",
+        "withhold: the inspection has no date",
+    ]
+    assert [row[3] for row in lab.scores()] == ["23"]
+
+
+def test_a_dry_run_prints_the_difference_and_writes_nothing(lab: Lab, batch: str) -> None:
+    lab.finish()
+    lab.person("A01a", 1, "11")
+    second = lab.batch({("A01c", 1): "precipitate_bad", ("A02a", 1): "clear"}, scoring='{"step":16}')
+    held(lab).finalize()
+    before = lab.scores(), lab.ledger_rows("SELECT * FROM writes"), lab.ledger_rows("SELECT * FROM batches")
+    output = run(lab, "set-autoscore", "--dry-run").output
+    assert output == (
+        f"take out   23 of {image_name('A01a', 1)}: a person has scored the drop\n"
+        f"update 13 to 12 of CI000001 A01c inspection 1, {image_name('A01c', 1)} (batch {second})\n"
+        f"batch {second} (held): 1 rows to write\n"
+    )
+    assert before == (lab.scores(), lab.ledger_rows("SELECT * FROM writes"), lab.ledger_rows("SELECT * FROM batches"))
+
+
+# ---- a CSV that somebody changed --------------------------------------------------------------------------------------
+
+DOCTORED: dict[str, tuple[Callable[[list[list[str]]], Any], str]] = {
+    "other columns": (lambda lines: lines[0].pop(), "the first line is not"),
+    "columns in another order": (lambda lines: lines[0].reverse(), "the first line is not"),
+    "another score": (lambda lines: lines[1].__setitem__(7, "11"), "line 2: score is '11', the ledger has '23'"),
+    "a score in Excel's way": (lambda lines: lines[3].__setitem__(7, "1"), "line 4: score is '1', the ledger has '01'"),
+    "an unknown score": (lambda lines: lines[1].__setitem__(7, "77"), "line 2: unknown score '77'"),
+    "another inspection": (lambda lines: lines[1].__setitem__(0, "4711"), "is no scored image of this batch"),
+    "a row too many": (lambda lines: lines.append(["999", "x.jpg", *lines[1][2:]]), "line 5: 'x.jpg' of inspection 999 is no scored image"),
+    "a row twice": (lambda lines: lines.append(lines[1]), "is there twice"),
+    "a row missing": (lambda lines: lines.pop(), "1 images of the batch are missing"),
+    "another class": (lambda lines: lines[1].__setitem__(8, "rim"), "line 2: class is 'rim'"),
+    "another probability": (lambda lines: lines[1].__setitem__(9, "1.0"), "line 2: probability is '1.0'"),
+    "an unknown decision": (lambda lines: lines[1].__setitem__(-1, "yes"), "line 2: decision is 'yes'"),
+    "a short line": (lambda lines: lines[1].pop(), f"line 2: {len(COLUMNS) - 1} columns"),
+    "an empty file": (lambda lines: lines.clear(), "the first line is not"),
+}
+
+
+@pytest.mark.parametrize("case", DOCTORED)
+def test_a_csv_edited_by_hand_is_refused_with_one_line_and_nothing_is_written(lab: Lab, batch: str, case: str) -> None:
+    change, reason = DOCTORED[case]
+    lab.finalize()
+    with lab.csv(batch).open(newline="") as file:
+        lines = list(csv.reader(file))
+    change(lines)
+    with lab.csv(batch).open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(lines)
+    (mistake,) = lab.set_autoscore()
+    assert reason in mistake
+    assert "\n" not in mistake
+    assert lab.scores() == []
+    assert lab.state(batch) == "approved"
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\0\0", b'"', b"a\0b", bytes(65 * 2**20)], ids=["not text", "open quote", "NUL", "huge"])
+def test_a_csv_that_is_none_is_refused(lab: Lab, batch: str, content: bytes) -> None:
+    lab.finalize()
+    lab.csv(batch).write_bytes(content)
+    (mistake,) = lab.set_autoscore()
+    assert "nothing of it was written" in mistake
+    assert lab.scores() == []
+
+
+def test_other_batches_do_not_wait_for_a_bad_csv(lab: Lab) -> None:
+    bad = lab.batch({("A01a", 1): "clear"})
+    lab.batch({("A02a", 1): "clear"})
+    lab.finalize()
+    lab.csv(bad).write_text("x")
+    result = run(lab, "set-autoscore", "--once")
+    assert isinstance(result.exception, CrystalSearchError)
+    assert not isinstance(result.exception, BatchCsvError | UsageError)
+    assert list(lab.shown()) == ["A02a"]
+
+
+def test_a_csv_that_was_deleted_is_written_anew_and_held_again(lab: Lab, batch: str) -> None:
+    held(lab).finalize()
+    run(lab, "approve", batch)
+    lab.csv(batch).unlink()
+    (mistake,) = lab.set_autoscore()
+    assert "is not there" in mistake
+    held(lab).finalize()
+    assert lab.state(batch) == "held"
+    assert len(rows_of(lab.csv(batch))) == 3
+
+
+# ---- undo -----------------------------------------------------------------------------------------------------------
+
+
+def test_import_and_undo_give_the_table_as_it_was(lab: Lab) -> None:
+    lab.person("A02a", 1, "11")
+    lab.batch({("A01a", 1): "clear"})
+    lab.finish()
+    before = lab.scores()
+    second = lab.batch(SHOTS, scoring='{"step":16}')
+    lab.finish()
+    assert lab.scores() != before
+    undone = lab.undo(second)
+    assert (undone.taken_back, undone.left) == (2, ())
+    assert lab.scores() == before
+    assert lab.state(second) == "undone"
+
+
+def test_a_second_undo_does_nothing(lab: Lab, batch: str) -> None:
+    lab.finish()
+    assert lab.undo(batch).taken_back == 3
+    noted = lab.ledger_rows("SELECT * FROM writes")
+    assert lab.undo(batch).taken_back == 0
+    assert lab.scores() == []
+    assert lab.ledger_rows("SELECT * FROM writes") == noted
+    lab.finish()
+    assert lab.scores() == [], "an undone batch does not come back"
+
+
+def test_undo_leaves_what_changed_since(lab: Lab, batch: str) -> None:
+    lab.finish()
+    lab.execute("UPDATE I_SCORES SET SCORE = '34' WHERE IMAGENAME = ?", image_name("A01c", 1))
+    result = run(lab, "undo", batch)
+    assert result.exit_code == 1
+    (changed,) = lab.scores()
+    assert changed[3] == "34"
+    assert result.output == (
+        f"left {image_name('A01c', 1)} (SCOREID {changed[0]}): it changed since\nbatch {batch}: 2 rows taken back, 1 left\n"
+    )
+
+
+def test_undo_of_the_earlier_of_two_batches_leaves_what_the_later_wrote(lab: Lab, batch: str) -> None:
+    lab.finish()
+    lab.batch({("A01a", 1): "crystals_bad_form"}, scoring='{"step":16}')
+    lab.finish()
+    undone = lab.undo(batch)
+    assert (undone.taken_back, len(undone.left)) == (2, 1)
+    assert [row[3] for row in lab.scores()] == ["22"]
+
+
+def test_undo_of_a_batch_that_is_out_or_unknown_is_an_error(lab: Lab) -> None:
+    unit, _ = lab.start(*SHOTS)
+    with pytest.raises(UsageError, match="not finished"):
+        lab.undo(unit.batch.name)
+    with pytest.raises(UsageError, match="no batch 'x'"):
+        lab.undo("x")
+
+
+# ---- kills ----------------------------------------------------------------------------------------------------------
+
+
+def prepared(root: Path) -> tuple[Lab, str]:
+    """An import with everything in it: inserts, an update, a withheld row, a row to take out."""
+    lab = Lab(root, {"rows_per_transaction": 2}).create()
+    shots = {**SHOTS, ("A06a", 1): "clear", ("A07a", 1): "clear"}
+    lab.inspect(*shots)
+    lab.batch({("A01a", 1): "clear", ("A07a", 1): "other"})
+    lab.finish()
+    lab.person("A07a", 1, "31")
+    lab.person("A02a", 1, None, None)
+    return lab, lab.batch(shots, scoring='{"step":16}')
+
+
+def outcome(lab: Lab) -> tuple[Any, ...]:
+    """Everything but times and numbers given out."""
+    change = "json_extract(before, '$.score'), json_extract(after, '$.score')"
+    writes = f"SELECT image_id, action, {change}, state FROM writes ORDER BY image_id, id"
+    return (
+        sorted((row[1:] for row in lab.scores()), key=repr),
+        lab.ledger_rows(writes),
+        lab.ledger_rows("SELECT name, state FROM batches ORDER BY id"),
+        lab.ledger_rows("SELECT id, state FROM images ORDER BY id"),
+        {path.name: path.read_bytes() for path in lab.settings.csv.glob("*.csv")},
+    )
+
+
+def test_a_kill_at_any_line_of_the_import_neither_loses_nor_doubles(tmp_path: Path) -> None:
+    lab, _ = prepared(tmp_path / "lab")
+    quiet = lab.copy(tmp_path / "quiet")
+    lines = lines_of(quiet.finish)
+    expected = outcome(quiet)
+    assert [row[2] for row in expected[0]].count("23") == 1
+    kills = 0
+    for number, line in enumerate(kill_points(45, lines, seed=1)):
+        shaken = lab.copy(tmp_path / f"kill-{number}")
+        kills += killed_at(line, shaken.finish)
+        killed_at(line // 2, shaken.finish)
+        shaken.finish()
+        assert outcome(shaken) == expected, f"killed at line {line} of {lines}"
+    assert kills > 40
+
+
+def test_a_kill_at_any_line_of_undo_takes_back_everything_once(tmp_path: Path) -> None:
+    lab, batch = prepared(tmp_path / "lab")
+    lab.finish()
+    quiet = lab.copy(tmp_path / "quiet")
+    lines = lines_of(lambda: quiet.undo(batch))
+    expected = outcome(quiet)
+    for number, line in enumerate(kill_points(30, lines, seed=2)):
+        shaken = lab.copy(tmp_path / f"kill-{number}")
+        killed_at(line, lambda shaken=shaken: shaken.undo(batch))
+        shaken.undo(batch)
+        assert outcome(shaken) == expected, f"killed at line {line} of {lines}"
+    assert {row[4] for row in expected[1]} == {WriteState.UNDONE, WriteState.WRITTEN}

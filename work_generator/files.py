@@ -1,0 +1,99 @@
+"""Rows of XtalTrak matched with the files on disk (P23): where an image lies, and why one can not go out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from crystal_search.archives import MAX_WORK_UNIT_BYTES
+from crystal_search.crystaltrak_names import ImageName, MalformedNameError, parse_image_name
+from crystal_search.errors import TryAgainLater
+from crystal_search.plate import Drop
+from work_generator.bare import UnreadableImageError, bare_image
+
+#: What the images of one work unit may take; the rest of its 64 MB is for the manifest and the ZIP's headers.
+MAX_IMAGE_BYTES = MAX_WORK_UNIT_BYTES - 1024 * 1024
+
+
+class RefusedImageError(Exception):
+    """An image that does not go out. The message is ``<kind>: <why>``, without the image's name, so that it can be counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class BareFile:
+    """An image ready to travel: its extension and bytes, without anything but pixels."""
+
+    extension: str
+    content: bytes
+
+
+def read_name(image_name: str, drop: Drop) -> ImageName:
+    """What an image's name tells, if it is CrystalTrak's and names the drop that XtalTrak says it shows.
+
+    Raises ``RefusedImageError``.
+    """
+    if "/" in image_name or "\0" in image_name:
+        raise RefusedImageError("malformed name: a path, not a file name")
+    try:
+        name = parse_image_name(image_name)
+    except MalformedNameError as error:
+        raise RefusedImageError(f"malformed name: {str(error).removeprefix(f'{image_name!r}: ')}") from error
+    if name.drop != drop:
+        raise RefusedImageError(
+            f"contradiction: the name says plate {name.drop.barcode} drop {name.drop.label}, XtalTrak {drop.barcode} {drop.label}"
+        )
+    return name
+
+
+def image_path(image_root: Path, drop: Drop, inspection_number: int, image_name: str) -> Path:
+    """``<image root>/<barcode>/<inspection number>/<name>``; for a name that ``read_name`` has accepted."""
+    return image_root / drop.barcode / str(inspection_number) / image_name
+
+
+def file_size(path: Path, image_root: Path) -> int:
+    """The size of an image's file in bytes, at least 1 and small enough for a work unit.
+
+    Raises ``RefusedImageError``; ``TryAgainLater`` when it is the image root that is away.
+    """
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise _refused(error, image_root) from error
+    if size == 0:
+        raise RefusedImageError("empty: the file has no content")
+    if size > MAX_IMAGE_BYTES:
+        raise RefusedImageError(f"too large: more than {MAX_IMAGE_BYTES // 2**20} MB")
+    return size
+
+
+def read_bare(path: Path, image_root: Path) -> BareFile:
+    """The image without anything but pixels. Raises as ``file_size`` does."""
+    file_size(path, image_root)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _refused(error, image_root) from error
+    try:
+        bare = BareFile(*bare_image(content))
+    except UnreadableImageError as error:
+        raise RefusedImageError(f"unreadable: {error}") from error
+    if len(bare.content) > MAX_IMAGE_BYTES:
+        raise RefusedImageError(f"too large: more than {MAX_IMAGE_BYTES // 2**20} MB as PNG")
+    return bare
+
+
+def _refused(error: OSError, image_root: Path) -> RefusedImageError:
+    check_image_root(image_root)
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return RefusedImageError("missing: no such file below the image root")
+    return RefusedImageError(f"unreadable: {error.strerror}")
+
+
+def check_image_root(image_root: Path) -> None:
+    """Raise ``TryAgainLater`` when the image root can not be read or is empty, as the place of a file server that is away is."""
+    try:
+        empty = next(image_root.iterdir(), None) is None
+    except OSError as error:
+        raise TryAgainLater(f"image root {image_root}: can not be read ({error.strerror}); is it mounted? (paths.images)") from error
+    if empty:
+        raise TryAgainLater(f"image root {image_root}: is empty; is it mounted? (paths.images)")
