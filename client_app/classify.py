@@ -16,8 +16,8 @@ from crystal_search.geometry import Box, WindowGrid, window_grid
 
 Probabilities = npt.NDArray[np.float64]
 
-#: Windows in memory at once.
-BATCH = 32
+#: Windows in memory at once; more of them are not faster, but each worker would need more memory.
+BATCH = 8
 #: An image's claimed scale must not blow it up beyond this at the model's resolution.
 MAX_WORKING_PIXELS = 30_000_000
 
@@ -75,7 +75,7 @@ def window_logits(network: Network, pixels: FloatImage, window: int, step: int) 
 
 
 def _batches(pixels: FloatImage, window: int, step: int) -> Iterator[FloatImage]:
-    """The windows of ``pixels`` as (up to 32, window, window, 1); only one batch is ever copied."""
+    """The windows of ``pixels`` as (up to 8, window, window, 1); only one batch is ever copied."""
     views = np.lib.stride_tricks.sliding_window_view(pixels, (window, window))[::step, ::step]
     rows, columns = np.divmod(np.arange(views.shape[0] * views.shape[1]), views.shape[1])
     for start in range(0, len(rows), BATCH):

@@ -43,7 +43,7 @@ def decode_image(content: bytes) -> Image.Image:
         raise
     except UnidentifiedImageError as error:
         raise ImageError("not a JPEG, PNG or TIFF image") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise ImageError(f"more pixels than this program reads ({MAX_PIXELS // 1_000_000} megapixels)") from error
     except MemoryError as error:
         raise ImageError("not enough memory to decode the image") from error
@@ -55,7 +55,6 @@ def _open(content: bytes) -> Image.Image:
     """Read the header only. Filters of warnings belong to the whole process, hence the lock."""
     with _warnings_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         return Image.open(io.BytesIO(content), formats=FORMATS)
 
 

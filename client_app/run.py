@@ -45,8 +45,7 @@ def run(work_unit: Path, out: Path, model_folder: Path, threads: int) -> None:
         raise UsageError(f"{out} can not be the result: name a ZIP file of its own")
     with open_work_unit(work_unit) as unit:
         manifest = unit.manifest
-        key = _key(work_unit, manifest)
-        checkpoint = Checkpoint(out.with_name(f"{out.name}.checkpoint"), key)
+        checkpoint = Checkpoint(out.with_name(f"{out.name}.checkpoint"), _key(work_unit))
         progress = out.with_name(FRACTION_DONE)
         if not _is_answered(out, manifest):
             model = load_model(model_folder, threads)
@@ -69,11 +68,10 @@ def run(work_unit: Path, out: Path, model_folder: Path, threads: int) -> None:
     progress.unlink(missing_ok=True)
 
 
-def _key(work_unit: Path, manifest: Manifest) -> str:
-    """What a checkpoint depends on."""
+def _key(work_unit: Path) -> str:
+    """What a checkpoint depends on: every byte of the work unit, the model's SHA-256 among them, and this program's version."""
     with work_unit.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"{content} {manifest.model.sha256} {__version__}"
+        return f"{hashlib.file_digest(file, 'sha256').hexdigest()} {__version__}"
 
 
 def _is_answered(out: Path, manifest: Manifest) -> bool:

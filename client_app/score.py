@@ -140,7 +140,7 @@ def _unique_names(depths: dict[Path, int]) -> dict[str, Path]:
 
 
 class _Partial:
-    """The rows so far. Kept rows are those of unchanged files under the same model and settings; failed ones are tried again."""
+    """The rows so far. Kept are those of unchanged files under the same model and settings."""
 
     def __init__(self, path: Path, key: str) -> None:
         self._path = path
@@ -160,7 +160,7 @@ class _Partial:
                 key, stamp, row = msgspec.json.decode(line, type=tuple[str, list[int], Row])
             except msgspec.DecodeError:
                 continue
-            if key == self._key and row.image in files and stamp == _stamp(files[row.image]) and row.status != Status.FAILED:
+            if key == self._key and row.image in files and stamp == _stamp(files[row.image]):
                 rows[row.image] = row
         return rows
 
@@ -232,6 +232,7 @@ def score_files(files: dict[str, Path], out: Path, model: Model, wish: Wish, um_
     partial = _Partial(out / PARTIAL_NAME, json.dumps(settings))
     try:
         out.mkdir(parents=True, exist_ok=True)
+        # What failed has no picture and is tried again: it may have been a network drive.
         rows = {name: row for name, row in partial.load(files).items() if _overlay_path(out, name).is_file()}
         with partial.writing((row, files[name]) for name, row in rows.items()):
 

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -95,6 +96,7 @@ class Lab:
 
     root: Path
     finalizer: dict[str, Any] = field(default_factory=dict)
+    shared: Ledger | None = None  # used instead of opening one for each call
 
     @property
     def settings(self) -> Settings:
@@ -107,15 +109,15 @@ class Lab:
 
     def create(self) -> Lab:
         create_embedded(self.settings.xtaltrak).close()
-        self.ledger().close()
+        open_ledger(self.settings.ledger_url).close()
         return self
 
     def copy(self, root: Path) -> Lab:
         shutil.copytree(self.root, root)
         return Lab(root, self.finalizer)
 
-    def ledger(self) -> Ledger:
-        return open_ledger(self.settings.ledger_url)
+    def ledger(self) -> AbstractContextManager[Ledger]:
+        return open_ledger(self.settings.ledger_url) if self.shared is None else nullcontext(self.shared)
 
     def xtaltrak(self) -> sqlite3.Connection:
         """A connection of somebody who is not us."""

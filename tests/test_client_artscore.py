@@ -161,6 +161,7 @@ def test_a_near_copy_of_a_shown_chop_is_left_out() -> None:
 def test_a_small_chop_inside_of_a_large_one_is_a_copy() -> None:
     boxes = [Box(0, 0, 100, 100), Box(20, 20, 60, 60)]
     assert shown(table({"precipitate": 0.95}, {"precipitate": 0.94}), 5, boxes=boxes) == [("precipitate", 0.95)]
+    assert shown(table({"precipitate": 0.94}, {"precipitate": 0.95}), 5, boxes=boxes) == [("precipitate", 0.95)]
 
 
 @given(probabilities, st.floats(0.0, 1.0), st.integers(0, 10))

@@ -47,7 +47,7 @@ def test_every_window_of_the_grid_is_classified_as_worked_out_by_hand(model: Mod
 def test_more_windows_than_one_batch_stay_in_order(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     image = picture(("crystals_harvestable", 80, 64))
     whole = classify(model, image, BOX, None, 16)
-    monkeypatch.setattr(module, "BATCH", 4)
+    monkeypatch.setattr(module, "BATCH", 64)
     np.testing.assert_allclose(classify(model, image, BOX, None, 16).probabilities, whole.probabilities, atol=1e-6)
 
 
@@ -61,7 +61,7 @@ def test_never_more_than_a_batch_is_in_memory(model: Model) -> None:
 
     counting = Model(model.spec, "0" * 64, model.drop, spy)  # type: ignore[arg-type]
     classify(counting, picture(), BOX, None, 16)
-    assert sizes == [32, 3]
+    assert sizes == [8, 8, 8, 8, 3]
 
 
 def test_the_step_is_obeyed(model: Model) -> None:
@@ -89,6 +89,12 @@ def test_two_scales_give_windows_of_two_sizes(tmp_path: Path) -> None:
     windows = classify(load_model(write_model(tmp_path, scales="[1.0, 2.0]")), picture(), BOX, None, 16)
     assert [box.width for box in windows.boxes] == [32] * (7 * 5) + [16] * (15 * 11)
     assert windows.probabilities.shape == (7 * 5 + 15 * 11, 13)
+
+
+def test_a_scale_is_a_factor_of_the_models_resolution_for_images_of_known_scale_too(tmp_path: Path) -> None:
+    """An image at 8 um/px, the model at 4 um/px times 0.5: nothing is resampled."""
+    windows = classify(load_model(write_model(tmp_path, scales="[0.5]")), picture(), BOX, 8.0, 16)
+    assert windows.boxes == list(window_grid(BOX, 256, 192, 32, 16).windows())
 
 
 def test_a_drop_smaller_than_a_window_grows_into_the_image(model: Model) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import re
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -48,10 +48,20 @@ def test_alembic_finds_nothing_to_migrate(tmp_path: Path) -> None:
         assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata) == []
 
 
+def open_together(ledger_url: str, together: Barrier) -> None:
+    together.wait(20)
+    open_ledger(ledger_url).close()
+
+
 def test_many_programs_open_a_new_ledger_at_once(tmp_path: Path) -> None:
-    program = "import sys; from crystal_search.ledger import open_ledger; open_ledger(sys.argv[1]).close()"
-    openers = [subprocess.Popen([sys.executable, "-c", program, url(tmp_path)]) for _ in range(3)]
-    assert [opener.wait() for opener in openers] == [0] * 3
+    processes = multiprocessing.get_context("fork")
+    together = processes.Barrier(4)
+    openers = [processes.Process(target=open_together, args=(url(tmp_path), together)) for _ in range(4)]
+    for opener in openers:
+        opener.start()
+    for opener in openers:
+        opener.join(60)
+    assert [opener.exitcode for opener in openers] == [0] * 4
 
 
 def add_scoring(ledger: Ledger, settings: str) -> None:

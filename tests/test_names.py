@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from crystal_search.crystaltrak_names import ImageName, MalformedNameError, parse_image_name
 from crystal_search.plate import Drop, Well
 
-FIELDS = "RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI022987_003_121121_01_06_03_HF_99_030_001_RDI".split("_")
+EXAMPLE = "RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI022987_003_121121_01_06_03_HF_99_030_001_RDI.jpg"
+FIELDS = EXAMPLE.removesuffix(".jpg").split("_")
 
 
 def name_with(position: int, text: str) -> str:
@@ -21,8 +22,7 @@ def name_with(position: int, text: str) -> str:
 
 
 def test_every_field_of_the_published_example() -> None:
-    text = "RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI022987_003_121121_01_06_01_HF_99_030_001_RDI.jpg"
-    assert parse_image_name(text) == ImageName(text, 222, Drop("CI022987", Well(1, 6), 1), 3, date(2012, 11, 21), "HF")
+    assert parse_image_name(EXAMPLE) == ImageName(EXAMPLE, 222, Drop("CI022987", Well(1, 6), 3), 3, date(2012, 11, 21), "HF")
 
 
 def test_the_192_drops_of_half_a_plate() -> None:

@@ -131,7 +131,7 @@ def test_a_killed_training_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         loop.fit(_tiny(), killed, lambda _: {"figure": 0.5}, tmp_path / "killed", plan)
-    assert loop.epochs_done(tmp_path / "killed") == 2
+    assert len(loop.read_figures(tmp_path / "killed")) == 2
 
     with pytest.raises(FileExistsError, match="--resume"):
         loop.fit(_tiny(), _draw, lambda _: {"figure": 0.5}, tmp_path / "killed", plan)
@@ -142,6 +142,11 @@ def test_a_killed_training_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     assert resumed_rows[-1]["loss"] == pytest.approx(rows[-1]["loss"], rel=1e-5)
     for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         assert one == pytest.approx(two, abs=1e-6)
+
+    earlier = _tiny()
+    fewer = loop.Plan(epochs=1, steps=4, batch=8, rate=1e-2, seed=5)
+    assert len(loop.fit(earlier, _draw, lambda _: {"figure": 0.5}, tmp_path / "killed", fewer, resume=True)) == 1
+    assert not np.allclose(earlier.get_weights()[0], resumed.get_weights()[0])
     assert (tmp_path / "killed" / "curves.png").stat().st_size > 1000
 
 

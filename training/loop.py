@@ -42,11 +42,6 @@ def weights_file(folder: Path, epoch: int) -> Path:
     return folder / f"epoch_{epoch:03d}.weights.h5"
 
 
-def epochs_done(folder: Path) -> int:
-    """How many epochs the folder's training has behind it: the rows of its figures, which are written last."""
-    return len(read_figures(folder))
-
-
 def fit(
     model: Any,
     draw: Draw,
@@ -60,16 +55,18 @@ def fit(
     """Trains a compiled model and returns one row of figures an epoch.
 
     ``draw`` makes a batch; each epoch has its own random numbers, made from the seed and the epoch, so that a resumed training sees
-    what an uninterrupted one would have seen. Raises ``FileExistsError`` when ``folder`` holds another training and ``resume`` is off.
+    what an uninterrupted one would have seen. Where ``folder`` holds more epochs than asked for, the model gets the weights of the
+    last one asked for: that is how an earlier epoch is exported. Raises ``FileExistsError`` when ``folder`` holds a training and
+    ``resume`` is off.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    done = epochs_done(folder)
+    rows = read_figures(folder)[: plan.epochs]
+    done = len(rows)
     if done and not resume:
         raise FileExistsError(f"{folder} holds a training of {done} epochs: add --resume to go on with it, or take another --work folder")
     if done:
         model.optimizer.build(model.trainable_variables)  # its state has a place only then
         model.load_weights(weights_file(folder, done))
-    rows = read_figures(folder)
     for epoch in range(done, plan.epochs):
         rng = np.random.default_rng([plan.seed, epoch])
         model.optimizer.learning_rate = learning_rate(plan, epoch)

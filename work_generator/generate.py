@@ -34,6 +34,8 @@ _log = logging.getLogger("work-generator")
 
 #: A search goes back this many INSPECTIDs each round: transactions of imagers may become visible out of order.
 LOOK_BACK = 5_000
+#: Archive work stops after this time, so that new real-time images do not wait for it.
+ARCHIVE_TURN_SECONDS = 30.0
 _LOCK_SECONDS = 0.2
 
 
@@ -63,7 +65,7 @@ def prepare(generator: Generator, *, rescan: bool, retry_refused: bool) -> None:
 
 
 def run_round(generator: Generator) -> bool:
-    """One round: what an earlier run left, all real-time work, then archive work for as long as a pause between rounds lasts.
+    """One round: what an earlier run left, all real-time work, then archive work for half a minute.
 
     Returns whether there is more to do at once. Raises ``TryAgainLater`` when image root, disk, ledger or XtalTrak are away.
     """
@@ -84,7 +86,7 @@ def _round(generator: Generator) -> bool:
         _finish(generator, unit)
     _Turn(generator, scoring, REALTIME_PRIORITY, until=float("inf"), room=float("inf")).work()
     room = settings.max_open_work_units - generator.grid.open_work_units()
-    turn = _Turn(generator, scoring, ARCHIVE_PRIORITY, until=time.monotonic() + settings.poll_seconds, room=room)
+    turn = _Turn(generator, scoring, ARCHIVE_PRIORITY, until=time.monotonic() + ARCHIVE_TURN_SECONDS, room=room)
     turn.work()
     if turn.room <= 0:
         _log.info("archive work waits: the grid has its %d work units", settings.max_open_work_units)
@@ -303,4 +305,6 @@ def _traveller(settings: Settings, image: QueuedImage) -> tuple[WorkImage, BareF
 
 
 def _manifest(unit: OpenUnit, travelling: list[WorkImage]) -> Manifest:
+    """What the volunteer is asked; images in the order of their random ids, so that it tells nothing about the plate."""
+    travelling = sorted(travelling, key=lambda image: image.id)
     return Manifest(format_version=FORMAT_VERSION, name=unit.name, model=unit.batch.model, images=travelling, **unit.batch.asked)

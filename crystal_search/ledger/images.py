@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Table, bindparam, delete, func, insert, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from crystal_search.archives import ModelReference, random_id, work_unit_name
@@ -22,8 +22,7 @@ from crystal_search.plate import Drop, InspectionImage, Well
 from crystal_search.settings import Scoring, Search
 from crystal_search.xtaltrak.images import Key, Protect
 
-#: Written into the statement as it stands: only so does SQLite see that the index of the claimed images serves.
-_CLAIMED: ColumnElement[bool] = images.c.state == literal_column(f"'{ImageState.CLAIMED}'")
+_CLAIMED: ColumnElement[bool] = images.c.state == ImageState.CLAIMED
 
 _REASON_LENGTH = 500
 
@@ -220,10 +219,11 @@ def _batch(row: Any) -> Batch:
 
 def next_batch(connection: Connection, priority: int) -> Batch | None:
     """The oldest batch of that priority with claimed images, or None."""
+    waiting = select(images.c.id).where(images.c.batch_id == batches.c.id, _CLAIMED)
     row = connection.execute(
         select(*_BATCH_COLUMNS)
         .join(scorings)
-        .where(batches.c.priority == priority, batches.c.id.in_(select(images.c.batch_id).where(_CLAIMED)))
+        .where(batches.c.state == BatchState.OPEN, batches.c.priority == priority, waiting.exists())
         .order_by(batches.c.id)
         .limit(1)
     ).one_or_none()

@@ -55,7 +55,12 @@ FIGURES: tuple[Figure, ...] = (
     Figure("weighted_mean", "Weighted mean", True, lambda s: weighted_mean(group_rates(s), frequencies(s.truth, len(GROUPS)))),
     Figure("balanced_mean", "Plain mean", True, lambda s: balanced_mean(group_rates(s))),
     Figure("crystal_precision", "Right among those scored as crystals", True, lambda s: _share(s.is_crystal, s.outcome == CRYSTAL)),
-    Figure("false_crystals_clear", "Clear drops and empty wells scored as crystals", True, lambda s: _share(s.outcome == CRYSTAL, s.truth == CLEAR)),
+    Figure(
+        "false_crystals_clear",
+        "Clear drops and empty wells scored as crystals",
+        True,
+        lambda s: _share(s.outcome == CRYSTAL, s.truth == CLEAR),
+    ),
     Figure("roc_area", "ROC area, against all", False, lambda s: roc_area(crystal_counts(s))),
     Figure("roc_area_clear", "ROC area, against clear and empty", False, lambda s: roc_area(crystal_counts_against_clear(s))),
     Figure("average_precision", "Average precision", False, lambda s: average_precision(crystal_counts(s))),
@@ -65,12 +70,17 @@ FIGURES: tuple[Figure, ...] = (
         True,
         lambda s: recall_at_false_rate(crystal_counts_against_clear(s), FALSE_LIMIT),
     ),
-    Figure("calibration_error_crystal", "ECE, crystal probability", False, lambda s: expected_calibration_error(reliability(s.crystal, s.is_crystal))),
+    Figure(
+        "calibration_error_crystal",
+        "ECE, crystal probability",
+        False,
+        lambda s: expected_calibration_error(reliability(s.crystal, s.is_crystal)),
+    ),
     Figure("calibration_error_scored", "ECE, probability of the score", False, lambda s: expected_calibration_error(scored_reliability(s))),
 )
 
 
 def scored_reliability(sample: Sample, bins: int = 10) -> Reliability:
-    """The reliability of the score's own probability: whether the group that it names is right. Images without a score have no part in it."""
+    """The reliability of the score's own probability: whether the group that it names is right. Images without a score do not count."""
     scored = sample.take(~np.isnan(sample.probability))
     return reliability(scored.probability, scored.right, bins)

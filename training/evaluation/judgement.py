@@ -99,4 +99,3 @@ def _most_named(named: Sequence[_T], rank: Callable[[_T], int]) -> tuple[_T, boo
     most = max(votes.values())
     leading = [word for word in votes if votes[word] == most]
     return min(leading, key=rank), len(leading) > 1
-

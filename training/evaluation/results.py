@@ -45,7 +45,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class PlateRanking:
-    """One plate that has a crystal: how many wells it has, how many with crystals, their ranks, and the wells to look at for 95 % of these."""
+    """One plate that has a crystal: how many wells it has, the ranks of those with crystals, and how many to look at for 95 % of them."""
 
     plate: str
     wells: int

@@ -27,8 +27,8 @@ NO_DROP = len(GROUPS) + NO_CLASS.index(Status.NO_DROP)
 class Sample:
     """n images. Numbers are positions in ``GROUPS + NO_CLASS`` or ``IMAGE_CLASSES + NO_CLASS``.
 
-    ``truth`` group and ``truth_class`` (-1: the label names a group only) that people agree on, ``empty`` where they see no drop; ``outcome``
-    and ``outcome_class`` by the program; ``crystal`` probability; ``probability`` of the given class (NaN where none is given).
+    ``truth`` group and ``truth_class`` (-1: the label names a group only) by people, ``empty`` where they see no drop; ``outcome`` and
+    ``outcome_class`` by the program; ``crystal`` probability; ``probability`` of the given class (NaN where none is given).
     """
 
     truth: Ints
@@ -48,7 +48,9 @@ class Sample:
             truth=np.array([GROUPS.index(judgement.group) for judgement in judgements], dtype=np.int64),
             truth_class=np.array([IMAGE_CLASSES.index(j.class_name) if j.class_name else -1 for j in judgements], dtype=np.int64),
             empty=np.array([judgement.empty for judgement in judgements], dtype=np.bool_),
-            outcome=np.array([group_of[name] if name else _no_class(s, GROUPS) for name, s in zip(names, scores, strict=True)], dtype=np.int64),
+            outcome=np.array(
+                [group_of[name] if name else _no_class(s, GROUPS) for name, s in zip(names, scores, strict=True)], dtype=np.int64
+            ),
             outcome_class=np.array(
                 [IMAGE_CLASSES.index(name) if name else _no_class(s, IMAGE_CLASSES) for name, s in zip(names, scores, strict=True)],
                 dtype=np.int64,
@@ -64,17 +66,17 @@ class Sample:
     @property
     def right(self) -> Bools:
         """Where the program names the people's group; in an empty well ``no_drop`` is right too."""
-        return (self.truth == self.outcome) | (self.empty & (self.outcome == NO_DROP))
+        return np.asarray((self.truth == self.outcome) | (self.empty & (self.outcome == NO_DROP)), dtype=np.bool_)
 
     @property
     def is_crystal(self) -> Bools:
         """Where people see crystals."""
-        return self.truth == CRYSTAL
+        return np.asarray(self.truth == CRYSTAL, dtype=np.bool_)
 
     @property
     def against_clear(self) -> Bools:
         """Where people see crystals or nothing: the images of the question "crystals or a clear drop or an empty well?"."""
-        return self.is_crystal | (self.truth == CLEAR)
+        return np.asarray(self.is_crystal | (self.truth == CLEAR), dtype=np.bool_)
 
 
 def _no_class(score: Score, named: tuple[str, ...]) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from crystal_search.archives import Status
 from training.evaluation.intervals import FEWEST_PLATES
 from training.evaluation.people import NO_SOURCE
 from training.evaluation.results import FEW, FileResult, LabelSummary
@@ -37,24 +38,30 @@ def _of_sample(file: FileResult) -> Iterable[str]:
 
 def _of_file(file: FileResult) -> Iterable[str]:
     matching = file.matching
-    lines = {
-        f"{file.statuses['failed']} images failed; they count as misses": file.statuses["failed"],
-        f"{matching.not_common} images that other score files lack are in no figure (--common)": matching.not_common,
-        f"{len(matching.labels_left)} labelled images have no score and are in no figure": len(matching.labels_left),
-        f"{len(matching.ambiguous)} of them share their file name with several images": len(matching.ambiguous),
-        f"{len(matching.by_name)} images were matched by file name though their folders differ": len(matching.by_name),
-        f"{len(matching.repeated)} rows repeat an image; its last row counts": len(matching.repeated),
-        f"scores of {len(file.models)} models in one file: {', '.join(file.models)}": len(file.models) > 1,
-    }
-    return [line for line, applies in lines.items() if applies]
+    if len(file.models) > 1:
+        yield f"scores of {len(file.models)} models in one file: {', '.join(file.models)}"
+    yield from _counted(
+        {
+            "images that failed and count as misses": file.statuses[Status.FAILED],
+            "images left out because another score file lacks them (--common)": matching.not_common,
+            "labelled images without a score, which are in no figure": len(matching.labels_left),
+            "labelled images without a score because several scores have their file name": len(matching.ambiguous),
+            "images matched by file name though their folders differ": len(matching.by_name),
+            "rows that repeat an image, whose last row counts": len(matching.repeated),
+        }
+    )
 
 
 def _of_labels(labels: LabelSummary) -> Iterable[str]:
-    unsourced = labels.by_source.get(NO_SOURCE, 0)
-    lines = {
-        f"{unsourced} of {labels.images} labels do not say where they come from": unsourced,
-        f"{len(labels.unlabelled)} rows of the labels file have no label": len(labels.unlabelled),
-        f"{len(labels.scored_again)} times one person scored an image again; the last label counts": len(labels.scored_again),
-        f"{len(labels.tied)} images have as many votes for one group as for another; the higher in priority counts": len(labels.tied),
-    }
-    return [line for line, applies in lines.items() if applies]
+    return _counted(
+        {
+            f"labels, of {labels.images}, that do not say where they come from": labels.by_source.get(NO_SOURCE, 0),
+            "rows of the labels file without a label": len(labels.unlabelled),
+            "labels replaced because the same person scored the image again": len(labels.scored_again),
+            "images with as many votes for one group as for another, of which the higher in priority counts": len(labels.tied),
+        }
+    )
+
+
+def _counted(lines: Mapping[str, int]) -> Iterable[str]:
+    return (f"{what}: {count}" for what, count in lines.items() if count)

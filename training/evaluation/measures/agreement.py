@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.evaluation.measures import Floats, Ints
+from training.evaluation.measures import Floats, Ints, ratio
 
 
 def pair_agreement(votes: Ints) -> float:
@@ -32,11 +32,11 @@ def specific_agreement(votes: Ints) -> Floats:
     others = votes.sum(axis=1, keepdims=True) - 1
     pairs = (votes * others).sum(axis=0)
     agreeing = (votes * (votes - 1)).sum(axis=0)
-    return np.divide(agreeing, pairs, out=np.full(votes.shape[1], np.nan), where=pairs > 0)
+    return ratio(agreeing, pairs)
 
 
 def program_agreement(votes: Ints, outcome: Ints) -> float:
-    """The chance that the program and one person who looked at an image say the same: mean of n_outcome / n, over images with two people or more.
+    """The chance that the program and one person who looked at an image say the same: mean of n_outcome / n, over images that several saw.
 
     ``outcome`` (images,) numbers the program's group; a number beyond the groups (``unsure`` and the like) agrees with nobody.
     """

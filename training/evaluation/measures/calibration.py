@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.evaluation.measures import Bools, Floats, Ints
+from training.evaluation.measures import Bools, Floats, Ints, ratio
 
 #: The inverse temperatures that a fit may choose from.
 _SLOPES = (0.01, 100.0)
@@ -27,7 +27,7 @@ def reliability(probability: Floats, true: Bools, bins: int = 10) -> Reliability
     count = np.bincount(place, minlength=bins).astype(np.int64)
 
     def mean(values: Floats) -> Floats:
-        return np.divide(np.bincount(place, weights=values, minlength=bins), count, out=np.full(bins, np.nan), where=count > 0)
+        return ratio(np.bincount(place, weights=values, minlength=bins), count)
 
     return Reliability(count, mean(probability), mean(true.astype(np.float64)))
 

@@ -19,7 +19,7 @@ def confusion(truth: Ints, outcome: Ints, rows: int, columns: int) -> Ints:
     """
     if truth.shape != outcome.shape:
         raise ValueError(f"{truth.size} labels and {outcome.size} outcomes")
-    if truth.size and not (0 <= truth.min() and truth.max() < rows and 0 <= outcome.min() and outcome.max() < columns):
+    if truth.size and not (truth.min() >= 0 and truth.max() < rows and outcome.min() >= 0 and outcome.max() < columns):
         raise ValueError(f"labels must be below {rows} and outcomes below {columns}")
     counts = np.bincount(truth * columns + outcome, minlength=rows * columns)
     return counts.reshape(rows, columns).astype(np.int64)

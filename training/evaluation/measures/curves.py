@@ -56,7 +56,10 @@ def roc_area(counts: Counts | None) -> float:
 
     By the trapezoid rule: sum (x_i - x_(i-1)) (y_i + y_(i-1)) / 2.
     """
-    return float(np.trapezoid(*reversed(roc_curve(counts)))) if counts else float("nan")
+    if counts is None:
+        return float("nan")
+    false_rate, recall = roc_curve(counts)
+    return float(np.sum(np.diff(false_rate) * (recall[1:] + recall[:-1])) / 2)
 
 
 def average_precision(counts: Counts | None) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,20 +20,31 @@ from training.evaluation.sample import Sample
 #: Okabe and Ito's colours.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STROKES = ("-", "--", "-.", ":")
-_GUIDE = {"color": "#999999", "linewidth": 0.8, "linestyle": ":"}
+_GUIDE: dict[str, Any] = {"color": "#999999", "linewidth": 0.8, "linestyle": ":"}
 
 Named = Sequence[tuple[str, Sample]]
 
 
-def all_plots(named: Named) -> tuple[tuple[Plot, ...], tuple[Plot, ...], tuple[Plot, ...]]:
-    """Of crystal finding, of ranking, of calibration; a plot that no sample defines is left out."""
-    crystal = [_roc(named), _precision_recall(named)] if any(crystal_counts(sample) for _, sample in named) else []
-    looked = [_looking(named)] if crystal else []
-    calibrated = [
-        _reliability("Crystal probability", named, lambda s: reliability(s.crystal, s.is_crystal)),
-        _reliability("Probability of the score", named, scored_reliability),
-    ]
-    return tuple(crystal), tuple(looked), tuple(calibrated)
+@dataclass(frozen=True, slots=True)
+class Plots:
+    """The plots by the section that they belong to."""
+
+    crystals: tuple[Plot, ...]
+    ranking: tuple[Plot, ...]
+    calibration: tuple[Plot, ...]
+
+
+def all_plots(named: Named) -> Plots:
+    """The plots of the samples by the names of their score files; those that no sample defines are left out."""
+    curves = any(crystal_counts(sample) for _, sample in named)
+    return Plots(
+        crystals=(_roc(named), _precision_recall(named)) if curves else (),
+        ranking=(_looking(named),) if curves else (),
+        calibration=(
+            _reliability("Crystal probability", named, lambda s: reliability(s.crystal, s.is_crystal)),
+            _reliability("Probability of the score", named, scored_reliability),
+        ),
+    )
 
 
 def _plot(title: str, x: str, y: str, paint: Callable[[Axes], None], legend: str) -> Plot:
@@ -47,7 +60,7 @@ def _plot(title: str, x: str, y: str, paint: Callable[[Axes], None], legend: str
     return Plot(title, png.getvalue())
 
 
-def _style(number: int) -> dict[str, object]:
+def _style(number: int) -> dict[str, Any]:
     return {"color": _COLOURS[number % len(_COLOURS)], "linestyle": _STROKES[number % len(_STROKES)], "linewidth": 1.7}
 
 
@@ -74,7 +87,9 @@ def _precision_recall(named: Named) -> Plot:
     def paint(axes: Axes) -> None:
         for number, (name, sample) in enumerate(named):
             if counts := crystal_counts(sample):
-                axes.step(np.append(0.0, counts.recall), np.append(1.0, counts.precision), where="pre", **_style(number), label=_label(name))
+                axes.step(
+                    np.append(0.0, counts.recall), np.append(1.0, counts.precision), where="pre", **_style(number), label=_label(name)
+                )
                 axes.axhline(float(sample.is_crystal.mean()), **_GUIDE)
 
     return _plot("Crystals: precision and recall", "crystals found", "right among those called crystals", paint, "lower left")

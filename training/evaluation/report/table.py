@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from training.evaluation.results import Interval
 
-ABSENT = "–"
+ABSENT = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,15 @@ class Rate:
         """``76.9 (71.2 to 82.0)``, in percent without the sign for it, which the table's heading has."""
         if math.isnan(self.value):
             return ABSENT
-        if math.isnan(self.low):
-            return self._number(self.value)
-        return f"{self._number(self.value)} ({self._number(self.low)} to {self._number(self.high)})"
+        return self._number(self.value) + (f" ({self.interval()})" if self.has_interval else "")
+
+    @property
+    def has_interval(self) -> bool:
+        return not math.isnan(self.low)
+
+    def interval(self) -> str:
+        """``71.2 to 82.0``."""
+        return f"{self._number(self.low)} to {self._number(self.high)}"
 
     def parts(self) -> tuple[float, ...]:
         """Value, lower and upper end, for a spreadsheet."""
@@ -93,6 +99,11 @@ class Section:
     text: tuple[str, ...] = ()
     plots: tuple[Plot, ...] = ()
     tables: tuple[Table, ...] = ()
+
+
+def row(*cells: Cell) -> tuple[Cell, ...]:
+    """The cells of one row."""
+    return cells
 
 
 def cell_text(cell: Cell) -> str:

@@ -9,7 +9,6 @@ branch_labels = None
 depends_on = None
 
 _KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_CLAIMED = sa.text("state = 'claimed'")
 _UNSETTLED = sa.text("state IN ('planned', 'removing')")
 
 
@@ -66,8 +65,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(500)),
         sa.UniqueConstraint("scoring_id", "inspection_id", "image_name"),
     )
-    op.create_index("ix_images_claimed", "images", ["batch_id", "id"], sqlite_where=_CLAIMED, postgresql_where=_CLAIMED)
-    op.create_index("ix_images_batch", "images", ["batch_id"])
+    op.create_index("ix_images_batch", "images", ["batch_id", "state"])
     op.create_table(
         "cursors",
         sa.Column("scoring_id", _KEY, sa.ForeignKey("scorings.id"), primary_key=True, autoincrement=False),

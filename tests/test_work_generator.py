@@ -1,0 +1,459 @@
+"""The work generator: what goes out, what does not and why, in which order, and that nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count, product
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from generator_lab import Lab, TakingGrid, image_name, make_lab, picture
+from sqlalchemy import Engine, event
+
+from crystal_search.archives import MAX_WORK_UNIT_BYTES
+from crystal_search.errors import SettingsError, TryAgainLater
+from crystal_search.service import Stop
+from crystal_search.settings import Search, load_settings
+from crystal_search.status import status
+from crystal_search.xtaltrak import XtalTrak, open_xtaltrak
+from crystal_search.xtaltrak.embedded import load_images
+from crystal_search.xtaltrak.images import Key, Page, Protect
+from work_generator import files, generate
+from work_generator.cli import work_generator
+
+
+def change(lab: Lab, text: str) -> None:
+    """Write other settings over the lab's; the model stays."""
+    lab.settings_file.write_text(f'[paths]\nstate = "state"\nimages = "images"\n[scoring]\nmodel = "model"\n{text}')
+    lab.settings = load_settings(lab.settings_file)
+
+
+def add(lab: Lab, *drop: int, name: str = "") -> Path:
+    """One more image, on disk and in XtalTrak."""
+    path = lab.image(*drop).with_name(name or image_name(*drop))
+    path.write_bytes(picture(99))
+    with open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
+        load_images(xtaltrak, lab.settings.paths.images)
+    return path
+
+
+def put_into_xtaltrak(lab: Lab, inspection_id: int, name: str) -> None:
+    """An image that XtalTrak has, whatever its name and wherever its file."""
+    with open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
+        xtaltrak._connection.execute("INSERT INTO I_IMAGES VALUES (?, ?)", (inspection_id, name))
+
+
+# ---- what goes out ------------------------------------------------------------------------------------------------
+
+
+def test_a_plate_goes_out_once(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, settings="[generator]\nimages_per_work_unit = 4\n")
+    assert not lab.round()
+    assert [len(manifest.images) for manifest in lab.grid.manifests()] == [4, 2]
+    assert lab.sent_images() == sorted(image_name(*drop) for drop in product((1, 2), (1, 2, 3), (1,)))
+    assert lab.counts() == {"in_work": 6}
+    assert lab.counts("work_units") == {"submitted": 2}
+    assert not lab.round()
+    assert len(lab.grid.manifests()) == 2
+
+
+def test_a_volunteer_learns_nothing_but_pixels(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    lab.image(1, 1, 1).write_bytes(picture(1, comment=b"CI022987"))
+    lab.round()
+    (path,) = lab.grid.folder.glob("*.zip")
+    content = path.read_bytes()
+    assert b"CI022987" not in content
+    assert b"121121" not in content
+    (manifest,) = lab.grid.manifests()
+    ids = [image.id for image in manifest.images]
+    assert all(re.fullmatch(r"[0-9a-f]{32}", number) for number in ids)
+    assert ids == sorted(ids)  # random order: neighbours on the plate are none in the work unit
+    assert all(image.file == f"{image.id}.jpg" for image in manifest.images)
+
+
+def test_the_manifest_says_what_the_settings_ask(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, [(1, 1, 1)], "step = 50\nthreshold = 0.8\nchops = 7\noverlays = ['crystal', 'unsure']\n")
+    add(lab, 1, 1, 1, name=image_name(1, 1, 1, profile="E0"))
+    lab.round()
+    (manifest,) = lab.grid.manifests()
+    assert (manifest.step, manifest.threshold, manifest.chops, manifest.overlays) == (50, 0.8, 7, ["crystal", "unsure"])
+    assert manifest.model.name == "tiny"
+    assert manifest.model.sha256 == hashlib.sha256(b'name = "tiny"\n').hexdigest()
+    assert sorted(image.um_per_px or 0.0 for image in manifest.images) == [0.0, 1.131]  # by profile; E0 is not known
+
+
+def test_other_settings_are_another_pass_over_the_images(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    lab.round()
+    change(lab, "threshold = 0.8\n")
+    lab.round()
+    assert [manifest.threshold for manifest in lab.grid.manifests()] in ([None, 0.8], [0.8, None])
+    assert lab.counts() == {"in_work": 12}
+
+
+def test_what_was_claimed_before_the_settings_changed_goes_out_as_it_was_asked(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, settings="[generator]\nimages_per_work_unit = 3\nmax_open_work_units = 1\n")
+    lab.round()
+    change(lab, "threshold = 0.8\n")
+    lab.round()
+    assert sorted((manifest.threshold or 0.0, len(manifest.images)) for manifest in lab.grid.manifests()) == [(0.0, 3), (0.0, 3), (0.8, 6)]
+
+
+def test_a_drop_that_a_person_scored_stays_out(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    with open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
+        xtaltrak._connection.execute("INSERT INTO I_SCORES (INSPECTID, SCORE, SCOREDBY) VALUES (1, '01', NULL)")
+    lab.round()
+    assert lab.counts() == {"in_work": 5}
+
+
+# ---- what does not, and why ---------------------------------------------------------------------------------------
+
+
+def test_bad_images_are_noted_with_the_reason_and_the_rest_goes_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    lab = make_lab(tmp_path, list(product((1, 2, 3), (1, 2), (1,))))
+    lab.image(1, 1, 1).unlink()
+    lab.image(1, 2, 1).write_bytes(b"")
+    lab.image(2, 1, 1).write_bytes(b"not an image")
+    lab.image(2, 2, 1).unlink()
+    lab.image(2, 2, 1).mkdir()
+    other_drop = image_name(9, 9, 1)
+    for name in ("odd.jpg", "../3/" + image_name(1, 1, 4), other_drop):
+        put_into_xtaltrak(lab, 1, name)
+    lab.round()
+    assert lab.reasons() == {
+        image_name(1, 1, 1): "missing: no such file below the image root",
+        image_name(1, 2, 1): "empty: the file has no content",
+        image_name(2, 1, 1): "unreadable: neither JPEG, PNG nor TIFF",
+        image_name(2, 2, 1): "unreadable: Is a directory",
+        "odd.jpg": "malformed name: 1 fields joined by _, a CrystalTrak name has 18",
+        "../3/" + image_name(1, 1, 4): "malformed name: a path, not a file name",
+        other_drop: "contradiction: the name says plate CI022987 drop I09a, XtalTrak CI022987 A01a",
+    }
+    assert lab.sent_images() == [image_name(3, 1, 1), image_name(3, 2, 1)]
+    assert "6 images claimed, 3 refused (1 contradiction, 2 malformed name)" in caplog.text
+    assert "2 images" in caplog.text
+    told = CliRunner().invoke(status, ["--settings", str(lab.settings_file)])
+    assert told.exit_code == 0
+    assert "no such file below the image root" in told.output
+
+
+def test_a_work_unit_of_which_nothing_is_left_is_cancelled(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, [(1, 1, 1)])
+    lab.image(1, 1, 1).write_bytes(b"no image")
+    lab.round()
+    assert lab.counts("work_units") == {"cancelled": 1}
+    assert lab.grid.manifests() == []
+    assert lab.counts() == {"refused": 1}
+
+
+def test_an_image_that_vanishes_between_claim_and_packing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = make_lab(tmp_path)
+    original = generate._pack
+
+    def vanish_first(*args: object) -> bool:
+        lab.image(2, 3, 1).unlink(missing_ok=True)
+        return original(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(generate, "_pack", vanish_first)
+    lab.round()
+    assert lab.counts() == {"in_work": 5, "refused": 1}
+    (manifest,) = lab.grid.manifests()
+    assert len(manifest.images) == 5
+
+
+def test_refused_images_are_tried_again_when_asked(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    content = lab.image(1, 1, 1).read_bytes()
+    lab.image(1, 1, 1).unlink()
+    lab.image(1, 2, 1).write_bytes(b"")
+    lab.round()
+    lab.image(1, 1, 1).write_bytes(content)
+    lab.round()
+    assert lab.counts() == {"in_work": 4, "refused": 2}
+    options = ["--settings", str(lab.settings_file), "--once", "--retry-refused"]
+    assert CliRunner().invoke(work_generator, options, catch_exceptions=False).exit_code == 0
+    assert lab.counts() == {"in_work": 5, "refused": 1}
+    assert list(lab.reasons()) == [image_name(1, 2, 1)]
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: None, lambda path: path.write_text("")], ids=["empty", "missing", "a file"])
+def test_an_image_root_that_is_away_refuses_no_image(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    lab = make_lab(tmp_path)
+    root = lab.settings.paths.images
+    root.rename(tmp_path / "elsewhere")
+    make(root)
+    with pytest.raises(TryAgainLater, match="is it mounted") as caught:
+        lab.round()
+    assert len(str(caught.value).splitlines()) == 1
+    assert lab.counts() == {}
+
+
+def test_an_image_root_that_goes_away_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = make_lab(tmp_path)
+    monkeypatch.setattr(generate, "check_image_root", lambda root: root.rename(tmp_path / "elsewhere"))
+    with pytest.raises(TryAgainLater, match="is it mounted"):
+        lab.round()
+    assert lab.counts() == {"claimed": 6}
+
+
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    (tmp_path / "model" / "model.toml").unlink()
+    with pytest.raises(SettingsError, match=r"scoring\.model.*no model") as caught:
+        lab.round()
+    assert len(str(caught.value).splitlines()) == 1
+
+
+# ---- sizes --------------------------------------------------------------------------------------------------------
+
+
+def test_a_work_unit_holds_at_most_64_mb(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, [(1, 1, 1), (1, 2, 1), (1, 3, 1)])
+    large = picture(1, "PNG", (2900, 2900), compress_level=0)  # 25.2 MB of three bytes a pixel: two of them fit
+    for row in (1, 2, 3):
+        lab.image(1, row, 1).write_bytes(large)
+    lab.round()
+    assert sorted(len(manifest.images) for manifest in lab.grid.manifests()) == [1, 2]
+    assert max(path.stat().st_size for path in lab.grid.folder.glob("*.zip")) <= MAX_WORK_UNIT_BYTES
+
+
+def test_an_image_that_fits_in_no_work_unit(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, [(1, 1, 1), (1, 2, 1)])
+    with lab.image(1, 1, 1).open("r+b") as file:
+        file.truncate(MAX_WORK_UNIT_BYTES)
+    lab.round()
+    assert lab.reasons() == {image_name(1, 1, 1): "too large: more than 63 MB"}
+    assert lab.counts() == {"in_work": 1, "refused": 1}
+
+
+def test_images_that_grow_while_they_are_packed_wait_for_the_next_work_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = make_lab(tmp_path)
+    limit = 3 * len(files.read_bare(lab.image(1, 1, 1), lab.settings.paths.images).content)
+    monkeypatch.setattr(generate, "MAX_IMAGE_BYTES", limit)
+    monkeypatch.setattr(generate, "file_size", lambda path, root: 1)
+    lab.round()
+    assert [len(manifest.images) for manifest in lab.grid.manifests()] == [3, 3]
+    assert lab.counts() == {"in_work": 6}
+
+
+# ---- order --------------------------------------------------------------------------------------------------------
+
+TWO_SEARCHES = """
+[generator]
+images_per_work_unit = 1
+max_open_work_units = 4
+[[search]]
+name = "archive"
+[[search]]
+name = "new"
+barcode = "NEW*"
+priority = "realtime"
+"""
+
+
+def add_new_plate(lab: Lab, subwell: int) -> None:
+    path = lab.settings.paths.images / "NEW1" / "1" / image_name(1, 1, subwell, barcode="NEW1", number=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(picture(3))
+    with open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
+        load_images(xtaltrak, lab.settings.paths.images)
+
+
+def test_real_time_work_goes_first_and_does_not_wait(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    lab = make_lab(tmp_path, settings=TWO_SEARCHES)
+    add_new_plate(lab, 1)
+    lab.round()
+    assert [priority for _, priority in lab.grid.submitted] == [100, 0, 0, 0]
+    assert lab.counts() == {"claimed": 3, "in_work": 4}
+    assert "archive work waits" in caplog.text
+    for subwell in (2, 3):
+        add_new_plate(lab, subwell)
+    lab.round()
+    assert [priority for _, priority in lab.grid.submitted[4:]] == [100, 100]
+    assert lab.rows("SELECT DISTINCT priority FROM batches WHERE search = 'new'") == [{"priority": 100}]
+    for path in lab.grid.folder.glob("*.zip"):
+        path.unlink()
+    lab.round()
+    assert [priority for _, priority in lab.grid.submitted[6:]] == [0, 0, 0]
+    assert lab.counts() == {"in_work": 9}
+
+
+def test_archive_work_is_interrupted_for_new_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = make_lab(tmp_path, settings=TWO_SEARCHES.replace("max_open_work_units = 4\n", ""))
+    monkeypatch.setattr(generate, "ARCHIVE_TURN_SECONDS", 0.2)
+    lab.grid.before = lambda name: time.sleep(0.15)
+    assert lab.round()
+    assert 1 <= len(lab.grid.submitted) <= 2
+    add_new_plate(lab, 1)
+    while lab.round():
+        pass
+    priorities = [priority for _, priority in lab.grid.submitted]
+    assert priorities.index(100) <= 2
+    assert (priorities.count(100), priorities.count(0)) == (1, 6)
+
+
+# ---- how far a search has read ------------------------------------------------------------------------------------
+
+
+def test_a_search_does_not_start_from_the_beginning_each_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate, "LOOK_BACK", 2)
+    lab = make_lab(tmp_path)
+    lab.round()
+    (cursor,) = lab.rows("SELECT inspection_id, image_name FROM cursors")
+    assert cursor == {"inspection_id": 6, "image_name": image_name(2, 3, 1)}
+    for number, subwell in ((3, 9), (4, 8), (7, 7)):  # late: before the look-back, within it, new
+        with open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
+            if number == 7:
+                xtaltrak._connection.execute("INSERT INTO I_INSPECTIONS VALUES (7, 'CI022987', 3, NULL, 9, 1, 7)")
+            name = image_name(9, 1, subwell) if number == 7 else image_name(*[(1, 3), (2, 1)][number - 3], 1, profile="E0")
+            xtaltrak._connection.execute("INSERT INTO I_IMAGES VALUES (?, ?)", (number, name))
+        lab.image(1, 1, 1).with_name(name).write_bytes(picture(5))
+    lab.round()
+    assert lab.counts() == {"in_work": 8}
+    options = ["--settings", str(lab.settings_file), "--once", "--rescan"]
+    assert CliRunner().invoke(work_generator, options, catch_exceptions=False).exit_code == 0
+    assert lab.counts() == {"in_work": 9}
+
+
+def test_a_search_that_was_cut_short_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = make_lab(tmp_path, settings="[generator]\npage = 2\n")
+    asked = []
+    original = XtalTrak.find_images
+
+    def note(self: XtalTrak, search: Search, after: Key, limit: int, protect: Protect) -> Page:
+        asked.append(after.inspection_id)
+        return original(self, search, after, limit, protect)
+
+    monkeypatch.setattr(XtalTrak, "find_images", note)
+    stop = Stop()
+    lab.grid.before = lambda name: stop.set()
+    with lab.ledger() as ledger, open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
+        generator = generate.Generator(lab.settings, ledger, xtaltrak, lab.grid, stop)
+        assert generate.run_round(generator)
+        assert asked == [-1]
+        lab.grid.before = lambda name: None
+        assert not generate.run_round(replace(generator, stop=Stop()))
+        assert asked == [-1, 2, 4, 6]
+        assert not generate.run_round(replace(generator, stop=Stop()))
+        assert asked[4:] == [6 - generate.LOOK_BACK, 2, 4, 6]
+
+
+# ---- killed, stopped, twice at once -------------------------------------------------------------------------------
+
+
+def run_and_die(lab: Lab, step: int) -> bool:
+    """One round in a child process that is killed before its ``step``-th step; whether it came that far."""
+    child = os.fork()
+    if child == 0:
+        steps = 0
+
+        def next_step(*_args: object, **_options: object) -> None:
+            nonlocal steps
+            steps += 1
+            if steps == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        event.listen(Engine, "before_cursor_execute", next_step)
+        event.listen(Engine, "commit", next_step)
+        fsync, rename = os.fsync, Path.replace
+        os.fsync = lambda file: (next_step(), fsync(file))[1]
+        Path.replace = lambda self, target: (next_step(), rename(self, target), next_step())[1]  # type: ignore[method-assign]
+        lab.grid.before = next_step
+        code = 1
+        try:
+            lab.round()
+            code = 0
+        finally:
+            os._exit(code)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert ended in (0, -signal.SIGKILL)
+    return ended != 0
+
+
+#: A round has about 90 steps; each is worth a kill, which takes a minute. Here every so many of them.
+STRIDE = 6
+
+
+def test_killed_before_any_step_the_next_run_goes_on(tmp_path: Path) -> None:
+    template = make_lab(tmp_path / "template", [(1, 1, 1), (1, 2, 1), (1, 3, 1)], "[generator]\nimages_per_work_unit = 2\n")
+    template.image(1, 2, 1).write_bytes(b"no image")
+    kills = 0
+    for step in count(1, STRIDE):
+        folder = tmp_path / str(step)
+        shutil.copytree(template.folder, folder)
+        lab = Lab(folder, TakingGrid(folder / "taken"), load_settings(folder / "crystal-search.toml"))
+        if not run_and_die(lab, step):
+            break
+        kills += 1
+        lab.round()
+        assert lab.sent_images() == [image_name(1, 1, 1), image_name(1, 3, 1)], f"killed before step {step}"
+        assert lab.counts() == {"in_work": 2, "refused": 1}
+        assert set(lab.counts("work_units")) == {"submitted"}
+    assert kills > 80 // STRIDE
+
+
+def test_killed_again_and_again(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, settings="[generator]\nimages_per_work_unit = 2\n")
+    deaths = sum(run_and_die(lab, step) for step in (12, 25, 31, 18, 22, 40, 15))
+    assert deaths >= 3
+    lab.round()
+    assert lab.sent_images() == sorted(image_name(*drop) for drop in product((1, 2), (1, 2, 3), (1,)))
+
+
+def command(lab: Lab, *options: str) -> subprocess.Popen[bytes]:
+    program = "from crystal_search.cli import main; main()"
+    arguments = ["work-generator", "--settings", str(lab.settings_file), *options]
+    return subprocess.Popen([sys.executable, "-c", program, *arguments], stderr=subprocess.PIPE)
+
+
+def local_grid_images(lab: Lab) -> list[str]:
+    """The image files' random ids in the local grid's spool."""
+    lab.grid.folder.mkdir(exist_ok=True)
+    for path in lab.settings.grid_spool.glob("*/work_unit.zip"):
+        (lab.grid.folder / f"{path.parent.name}.zip").write_bytes(path.read_bytes())
+    return lab.sent_images()
+
+
+def test_two_generators_at_once_and_one_killed(tmp_path: Path) -> None:
+    drops = list(product((1, 2, 3, 4), range(1, 7), (1,)))
+    lab = make_lab(tmp_path, drops, "[generator]\nimages_per_work_unit = 1\n")
+    killed = command(lab, "--once")
+    end = time.monotonic() + 20
+    while not list(lab.settings.grid_spool.glob("wu_*")) and time.monotonic() < end:
+        time.sleep(0.01)
+    killed.kill()
+    killed.communicate()
+    both = [command(lab, "--once"), command(lab, "--once")]
+    for one in both:
+        _, told = one.communicate(timeout=30)
+        assert one.returncode == 0, told
+    assert local_grid_images(lab) == sorted(image_name(*drop) for drop in drops)
+    assert lab.counts() == {"in_work": len(drops)}
+
+
+def test_a_service_stops_cleanly_on_sigterm(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    service = command(lab)
+    end = time.monotonic() + 20
+    while not list(lab.settings.grid_spool.glob("wu_*")) and time.monotonic() < end:
+        time.sleep(0.02)
+    service.terminate()
+    _, told = service.communicate(timeout=10)
+    assert service.returncode == 0
+    assert told.decode().splitlines()[-1].endswith("stopped by a signal")
+    assert lab.counts("work_units") == {"submitted": 1}
