@@ -118,9 +118,9 @@ def _tiles(settings: Settings, inspections: int) -> dict[tuple[str, int], list[P
 
 
 def _print_scores(console: Console, tiles: dict[tuple[str, int], list[PlateTile]]) -> None:
-    table = Table(title="ARTscores", header_style="bold")
-    for column in ("plate", "inspection", "drop", "result", "class", "probability", "person's score"):
-        table.add_column(column, justify="right" if column == "probability" else "left")
+    table = Table(title="ARTscores, and what people said", header_style="bold")
+    for column in ("plate", "insp.", "drop", "ARTscore", "class", "prob.", "person"):
+        table.add_column(column, justify="right" if column == "prob." else "left")
     for (plate, number), drops in tiles.items():
         for tile in drops:
             row = BY_NAME[tile.class_name] if tile.class_name else None

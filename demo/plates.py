@@ -41,7 +41,6 @@ _COURSES: tuple[tuple[str | None, ...], ...] = (
     ("clear", "spherulites", "spherulites"),
     ("other", "other", "null_experiment"),
 )
-_ROWS = 8
 MOST_INSPECTIONS = 3
 
 
@@ -75,9 +74,12 @@ def place_real_images(source: Path, image_root: Path) -> int:
 
 
 def synthetic_drops(wells: int) -> list[SyntheticDrop]:
-    """The wells of the synthetic plate, column by column, with their courses."""
+    """The wells of the synthetic plate with their courses: a quarter plate of 4 rows x 6 columns first, then what makes it 8 x 12."""
+    quarter = [(column, row) for column in range(1, 7) for row in range(1, 5)]
+    places = quarter + [place for place in ((column, row) for column in range(1, 13) for row in range(1, 9)) if place not in quarter]
     return [
-        SyntheticDrop(Well(1 + index // _ROWS, 1 + index % _ROWS), _SEED + index, _COURSES[index % len(_COURSES)]) for index in range(wells)
+        SyntheticDrop(Well(column, row), _SEED + index, _COURSES[index % len(_COURSES)])
+        for index, (column, row) in enumerate(places[:wells])
     ]
 
 

@@ -7,7 +7,7 @@ import importlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
@@ -94,6 +94,7 @@ def test_confusion_refuses_what_would_land_in_another_cell(truth: list[int], out
 # ---- curves -----------------------------------------------------------------------------------------------------
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 1.0]), st.booleans()), min_size=2, max_size=40))
 def test_areas_agree_with_scikit_learn_ties_included(pairs: list[tuple[float, bool]]) -> None:
     probability, positive = np.array([p for p, _ in pairs]), np.array([t for _, t in pairs])
@@ -168,7 +169,9 @@ def test_calibration_error_by_hand() -> None:
 def test_the_fitted_temperature_is_the_one_that_scipy_finds() -> None:
     logits = RNG.normal(size=(2000, 13))
     labels = np.array([RNG.choice(13, p=row) for row in np.exp(log_softmax(logits / 0.4, axis=1))])
-    best = minimize_scalar(lambda t: -np.mean(log_softmax(logits / t, axis=1)[np.arange(2000), labels]), bounds=(0.01, 100), method="bounded")
+    best = minimize_scalar(
+        lambda t: -np.mean(log_softmax(logits / t, axis=1)[np.arange(2000), labels]), bounds=(0.01, 100), method="bounded"
+    )
     assert fit_temperature(logits, labels) == pytest.approx(best.x, rel=1e-3)
     assert fit_temperature(logits, labels) == pytest.approx(0.4, rel=0.1)
 

@@ -295,6 +295,13 @@ SCORER = r"\n    AND SCOREDBY = :scorer(?=\n    AND INSPECTID)"
 OWN_ROW = r"\n    AND NOT EXISTS \(\n        SELECT 1\n        FROM I_SCORES own.*?\n    \)"
 NO_PERSON = r"\n    AND NOT EXISTS \(\n        SELECT 1\n        FROM I_INSPECTIONS mine.*$"
 NAMELESS = r"person\.SCOREDBY IS NULL OR "
+
+
+def anybodys(sql: str) -> str:
+    """Without both guards: each of them alone would do."""
+    return without(NO_PERSON)(without(SCORER)(sql))
+
+
 #: What is left out of which statement, and who notices.
 MUTANTS: dict[str, tuple[str, Callable[[str], str], Race]] = {
     "insert beside people": ("score_insert", without(NO_PERSON), a_person_scores_before_our_insert),
@@ -302,11 +309,7 @@ MUTANTS: dict[str, tuple[str, Callable[[str], str], Race]] = {
     "insert beside the nameless": ("score_insert", without(NAMELESS), nobody_in_particular_scores_before_our_insert),
     "insert by image": ("score_insert", without(":by_drop = 1", ":by_drop = 2"), a_person_scores_before_our_insert),
     "update beside people": ("score_update", without(NO_PERSON), a_person_scores_before_our_update),
-    "update of anybody's row": (
-        "score_update",
-        lambda sql: without(NO_PERSON)(without(SCORER)(sql)),
-        a_person_takes_our_row_over_before_our_update,
-    ),
+    "update of anybody's row": ("score_update", anybodys, a_person_takes_our_row_over_before_our_update),
     "plain update": ("score_update", without(r"WHERE .*$", "WHERE SCOREID = :score_id"), a_person_scores_before_our_update),
     "undo of anybody's row": ("score_delete", without(SCORER), a_person_takes_our_row_over_before_undo),
     "undo of anybody's update": ("score_restore", without(SCORER), a_person_takes_our_row_over_before_undo_of_an_update),

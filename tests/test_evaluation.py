@@ -1,0 +1,391 @@
+"""``crystal-search evaluate`` as a person meets it: score files and labels in, a report out that can be believed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from openpyxl import load_workbook
+
+from client_app.score import COLUMNS
+from crystal_search import cli as root
+from crystal_search.classes import BY_NAME
+from crystal_search.errors import SettingsError, TryAgainLater, UsageError
+from training.evaluation.cli import evaluate
+from training.evaluation.intervals import units_of
+
+# The example that is worked out by hand: image, people's word, what became of it, crystal probability.
+# crystal 3: two found, one unsure. precipitate 2: one right. other 1: wrong. clear 2 and empty 2: one clear drop is called a
+# crystal, an empty well's no_drop is right, a clear drop's no_drop is not, and clear is right for an empty well.
+EXAMPLE = [
+    ("P1/A01.jpg", "crystals_harvestable", "crystals_bad_form", 0.95),
+    ("P1/A02.jpg", "crystals_bad_form", "crystals_bad_form", 0.90),
+    ("P1/A03.jpg", "crystals_overnucleated", "unsure", 0.40),
+    ("P1/A04.jpg", "precipitate", "precipitate_good", 0.30),
+    ("P2/A01.jpg", "precipitate_bad", "failed", None),
+    ("P2/A02.jpg", "phase_separation", "clear", 0.20),
+    ("P2/A03.jpg", "clear", "crystals_harvestable", 0.92),
+    ("P2/A04.jpg", "clear", "no_drop", None),
+    ("P2/A05.jpg", "empty_well", "no_drop", None),
+    ("P2/A06.jpg", "empty_well", "rim", 0.10),
+]
+
+
+def write_scores(path: Path, rows: list[tuple[str, str, float | None]], model: str = "squeeze 012345") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="")
+        writer.writeheader()
+        for image, outcome, crystal in rows:
+            row: dict[str, Any] = {"image": image, "status": outcome, "model": model}
+            if outcome in BY_NAME:
+                row |= {"status": "scored", "class": outcome, "score": BY_NAME[outcome].score, "probability": 0.9}
+            if crystal is not None:
+                row["crystal_probability"] = crystal
+            writer.writerow(row)
+    return path
+
+
+def write_labels(path: Path, rows: list[tuple[str, ...]], header: str = "image,label,plate,well,source") -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header.split(","), *rows])
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(evaluate, list(map(str, arguments)), catch_exceptions=False)
+
+
+def report_of(out: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((out / "report.json").read_text())
+    return content
+
+
+@pytest.fixture
+def scores(tmp_path: Path) -> Path:
+    return write_scores(tmp_path / "model" / "scores.csv", [(image, outcome, p) for image, _, outcome, p in EXAMPLE])
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    return write_labels(tmp_path / "labels.csv", [(image, label, image[:2], image[3:6], "ann") for image, label, _, _ in EXAMPLE])
+
+
+@pytest.fixture
+def report(tmp_path: Path, scores: Path, labels: Path) -> dict[str, Any]:
+    assert run(scores, "--labels", labels, "--out", tmp_path / "out", "--bootstrap", 50).exit_code == 0
+    return report_of(tmp_path / "out")
+
+
+# ---- the figures, by hand ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("figure", "value"),
+    [
+        ("success_crystal", 2 / 3),
+        ("success_precipitate", 1 / 2),
+        ("success_other", 0),
+        ("success_clear", 2 / 4),  # the empty well without a drop and the one scored as rim, which is clear
+        ("weighted_mean", 5 / 10),
+        ("balanced_mean", (2 / 3 + 1 / 2 + 0 + 1 / 2) / 4),
+        ("crystal_precision", 2 / 3),
+        ("false_crystals_clear", 1 / 4),
+        ("roc_area", (7 + 6 + 6) / 21),  # .95 beats all 7 others; .90 and .40 all but the .92
+        ("roc_area_clear", (4 + 3 + 3) / 12),
+        ("average_precision", (1 + 2 / 3 + 3 / 4) / 3),
+        ("recall_at_5_percent_false", 1 / 3),  # none of four may be called
+        ("calibration_error_scored", 0.9 - 4 / 6),  # six scored at 0.9, four of them right
+    ],
+)
+def test_the_figures_of_the_example(report: dict[str, Any], figure: str, value: float) -> None:
+    assert report["files"][0]["figures"][figure]["value"] == pytest.approx(value)
+
+
+def test_matrices_show_what_became_of_every_image(report: dict[str, Any]) -> None:
+    groups, classes = report["files"][0]["group_matrix"], report["files"][0]["class_matrix"]
+    assert groups["columns"] == ["crystal", "precipitate", "other", "clear", "unsure", "no_drop", "failed"]
+    assert dict(zip(groups["rows"], groups["counts"], strict=True)) == {
+        "crystal": [2, 0, 0, 0, 1, 0, 0],
+        "precipitate": [0, 1, 0, 0, 0, 0, 1],
+        "other": [0, 0, 0, 1, 0, 0, 0],
+        "clear": [1, 0, 0, 0, 0, 1, 0],
+        "empty_well": [0, 0, 0, 1, 0, 1, 0],
+    }
+    assert (len(classes["rows"]), len(classes["columns"]), sum(map(sum, classes["counts"]))) == (12, 15, 8)  # empty wells have no class
+    cell = classes["counts"][classes["rows"].index("precipitate")][classes["columns"].index("precipitate_good")]
+    assert cell == 1
+
+
+def test_plates_ranking_and_thresholds(report: dict[str, Any]) -> None:
+    (file,) = report["files"]
+    assert [(part["name"], part["images"], part["group_right"], part["false_crystals"]) for part in file["plates"]] == [
+        ("P1", 4, [2, 1, 0, 0], 0),
+        ("P2", 6, [0, 0, 0, 2], 1),
+    ]
+    assert file["plates"][1]["roc_area"] is None
+    ranking = file["ranking"]
+    assert ranking["plates"] == [{"plate": "P1", "wells": 4, "crystal_ranks": [1, 2, 3], "wells_for_share": 3}]
+    assert (ranking["wells"], ranking["crystal_wells"], ranking["wells_for_share"]) == (10, 3, 4)
+    ninety = file["thresholds"][0]
+    assert (ninety["threshold"], ninety["recall"], ninety["called"], ninety["false_rate_clear"]) == (0.4, 1, 4, 0.25)
+
+
+def test_missed_and_false_crystals_are_listed(report: dict[str, Any]) -> None:
+    (file,) = report["files"]
+    assert [(f["image"], f["label"], f["outcome"]) for f in file["missed_crystals"]] == [("P1/A03.jpg", "crystals_overnucleated", "unsure")]
+    assert [(f["image"], f["label"], f["outcome"]) for f in file["false_crystals"]] == [("P2/A03.jpg", "clear", "crystals_harvestable")]
+
+
+def test_the_report_says_how_little_it_rests_on(report: dict[str, Any]) -> None:
+    told = "\n".join(report["warnings"])
+    assert "fewer than 20 images of crystal (3), precipitate (2), other (1), clear (4)" in told
+    assert "crystals_harvestable (1)" in told
+    assert "fewer than 5 plates are known" in told
+    assert "failed and count as misses: 1" in told
+    assert report["labels"]["by_group"] == {"crystal": 3, "precipitate": 2, "other": 1, "clear": 4}
+    assert report["labels"]["by_source"] == {"ann": 10}
+    assert report["labels"]["empty_wells"] == 2
+
+
+# ---- several files ----------------------------------------------------------------------------------------------
+
+
+def many(tmp_path: Path, plates: int = 8) -> tuple[Path, Path, Path]:
+    """Labels of plates whose images differ from plate to plate; a good and a bad program's scores."""
+    rng = np.random.default_rng(5)
+    truth = [
+        (f"P{p}/{w}.jpg", ("crystal", "clear")[rng.random() < 0.2 + 0.08 * p], f"P{p}", f"A{w:02d}")
+        for p in range(plates)
+        for w in range(1, 9)
+    ]
+
+    def scored(skill: float) -> list[tuple[str, str, float | None]]:
+        says = [label if rng.random() < skill else ("crystal", "clear")[label == "crystal"] for _, label, *_ in truth]
+        names = {"crystal": "crystals_bad_form", "clear": "clear"}
+        return [
+            (row[0], names[said], float(rng.uniform(0.3, 1) if said == "crystal" else rng.uniform(0, 0.7)))
+            for row, said in zip(truth, says, strict=True)
+        ]
+
+    labels = write_labels(tmp_path / "many.csv", truth, "image,label,plate,well")
+    return labels, write_scores(tmp_path / "good.csv", scored(0.95)), write_scores(tmp_path / "bad.csv", scored(0.6))
+
+
+def test_files_stand_side_by_side_with_their_difference_and_its_interval(tmp_path: Path) -> None:
+    labels, good, bad = many(tmp_path)
+    result = run(good, f"worse={bad}", "--labels", labels, "--out", tmp_path / "out", "--bootstrap", 200)
+    first, second = report_of(tmp_path / "out")["files"]
+    assert (first["name"], second["name"], first["difference"]) == ("good", "worse", None)
+    mean, difference = second["figures"]["weighted_mean"], second["difference"]["weighted_mean"]
+    assert mean["low"] <= mean["value"] <= mean["high"]
+    assert difference["value"] == pytest.approx(mean["value"] - first["figures"]["weighted_mean"]["value"])
+    assert difference["low"] < difference["high"] < 0
+    assert second["resampled"] == "8 plates"
+    assert "measured on other data" in " ".join(result.output.split())
+    assert "do not have the same labelled images" not in result.output
+
+
+def test_files_with_different_images_are_not_compared_unless_limited_to_common_ones(tmp_path: Path) -> None:
+    labels, good, bad = many(tmp_path)
+    bad.write_text("\n".join(bad.read_text().splitlines()[:-10]) + "\n")
+    arguments = (good, bad, "--labels", labels, "--out", tmp_path / "out", "--bootstrap", 5)
+    apart = run(*arguments)
+    assert "do not have the same labelled images" in apart.output
+    assert "bad: labelled images without a score, which are in no figure: 10" in apart.output
+    assert report_of(tmp_path / "out")["files"][1]["difference"] is None
+    together = run(*arguments, "--common")
+    assert "do not have the same" not in together.output
+    assert "good: images left out because another score file lacks them (--common): 10" in together.output
+    assert [sum(file["group_images"]) for file in report_of(tmp_path / "out")["files"]] == [54, 54]
+    assert report_of(tmp_path / "out")["files"][1]["difference"] is not None
+
+
+def test_one_seed_gives_one_report(tmp_path: Path) -> None:
+    labels, good, _ = many(tmp_path)
+    for out, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run(good, "--labels", labels, "--out", tmp_path / out, "--bootstrap", 20, "--seed", seed)
+    a, b, c = ((tmp_path / out / "report.json").read_bytes() for out in "abc")
+    assert a == b != c
+
+
+def test_images_are_drawn_where_plates_are_few_and_images_of_no_plate_stand_alone() -> None:
+    assert units_of(["a", "b", "c", "d"] * 2).unit.tolist() == list(range(8))
+    assert units_of(["a", "b", "c", "d", "e", "e", "", ""]).unit.tolist() == [0, 1, 2, 3, 4, 4, 5, 6]
+
+
+# ---- people -----------------------------------------------------------------------------------------------------
+
+
+def test_people_agree_with_each_other_and_with_the_program(tmp_path: Path, scores: Path) -> None:
+    words = {"P1/A01.jpg": ("23", "23"), "P1/A02.jpg": ("22", "13"), "P1/A04.jpg": ("13", "12")}
+    rows = [(image, word, f"person {n}") for image, said in words.items() for n, word in enumerate(said)]
+    labels = write_labels(tmp_path / "people.csv", rows, "image,label,scorer")
+    run(scores, "--labels", labels, "--out", tmp_path / "out", "--bootstrap", 0)
+    report = report_of(tmp_path / "out")
+    people = report["agreement"]
+    assert (people["images"], people["people"]) == (3, 2)
+    assert people["groups"] == pytest.approx(2 / 3)
+    assert people["classes"] == pytest.approx(1 / 3)
+    assert people["by_group"]["crystal"] == pytest.approx(2 / 3)
+    assert report["files"][0]["program_agreement"] == pytest.approx((1 + 0.5 + 1) / 3)
+    assert report["labels"]["tied"] == ["P1/A02.jpg"]
+    assert report["files"][0]["figures"]["weighted_mean"] == {"value": 1.0, "low": None, "high": None}
+
+
+# ---- the outputs ------------------------------------------------------------------------------------------------
+
+
+class _Links(HTMLParser):
+    """What a page would load, and which tags stay open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.open: list[str] = []
+        self.images = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.images += tag == "img"
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_needs_nothing_beside_it(tmp_path: Path, report: dict[str, Any]) -> None:
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    page = _Links()
+    page.feed(text)
+    assert page.open == []
+    assert page.images == 5
+    assert all(source.startswith(("data:image/png;base64,", "#")) for source in page.sources)
+    assert text.count("measured on other data") == 7 + 3
+    assert "<script" not in text
+
+
+def test_a_hostile_file_name_stays_text_in_page_and_workbook(tmp_path: Path, scores: Path) -> None:
+    name = '=HYPERLINK("x")<img src=y>\x1b[31m$a_{b$.jpg'
+    rows = [(name, "crystals_harvestable", 0.9), ("b.jpg", "clear", 0.1)]
+    write_scores(scores, rows, model="<b>m</b>")
+    labels = write_labels(tmp_path / "labels.csv", [(name, "clear"), ("b.jpg", "crystal")], "image,label")
+    result = run(f"$x_{{[red]={scores}", "--labels", labels, "--out", tmp_path / "out", "--bootstrap", 0)
+    assert result.exit_code == 0
+    assert "\x1b" not in result.output
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "&lt;img src=y&gt;\\x1b[31m" in page
+    assert "<img src=y" not in page
+    cell = load_workbook(tmp_path / "out" / "report.xlsx")["False"]["A2"]
+    assert (cell.data_type, cell.value.startswith("=HYPERLINK")) == ("s", True)
+
+
+def test_the_workbook_has_numbers_as_numbers(tmp_path: Path, report: dict[str, Any]) -> None:
+    book = load_workbook(tmp_path / "out" / "report.xlsx")
+    assert book.sheetnames[:2] == ["About", "Success"]
+    assert len(book["Plots"]._images) == 5
+    header, ours, *paper = book["Success"].values
+    assert header[:5] == ("scores", "images", "Crystal %", "Crystal % (low)", "Crystal % (high)")
+    assert ours[:3] == ("model", 10, pytest.approx(200 / 3))
+    assert (paper[0][2], paper[0][3]) == (76.88, None)
+    plates = list(book["Plates"].values)
+    assert plates[1][:4] == ("P1", 4, 2, 3)
+
+
+def test_everything_that_took_no_part_is_listed(tmp_path: Path, scores: Path) -> None:
+    rows = [("P1/A01.jpg", "23"), ("old/A02.jpg", "22"), ("A01.jpg", "1"), ("gone.jpg", "1"), ("P2/A06.jpg", "")]
+    scores.write_text(scores.read_text() + "P1/A01.jpg,unsure,,,,,0.5,,,,,other model\n")
+    labels = write_labels(tmp_path / "labels.csv", rows, "image,label")
+    result = run(scores, "--labels", labels, "--out", tmp_path / "out", "--bootstrap", 0)
+    reasons = {row[0]: row[2] for row in list(load_workbook(tmp_path / "out" / "report.xlsx")["Left out"].values)[1:]}
+    assert reasons["gone.jpg"] == "no score"
+    assert reasons["P1/A03.jpg"] == "no label"
+    assert reasons["old/A02.jpg"] == "several images have this name"
+    assert reasons["P2/A06.jpg"] == "no label in its row"
+    assert reasons["P1/A01.jpg"] == "compared; has several rows, the last one counts"
+    for warning in ("scores of 2 models in one file", "rows that repeat an image", "without a label: 1", "have their file name: 1"):
+        assert warning in result.output
+
+
+def test_labels_of_one_group_only_leave_what_they_do_not_define_open(tmp_path: Path, scores: Path) -> None:
+    labels = write_labels(tmp_path / "labels.csv", [("P2/A03.jpg", "clear")], "image,label")
+    result = run(scores, "--labels", labels, "--out", tmp_path / "out", "--bootstrap", 10)
+    assert result.exit_code == 0
+    (file,) = report_of(tmp_path / "out")["files"]
+    assert file["figures"]["success_crystal"] == {"value": None, "low": None, "high": None}
+    assert file["figures"]["roc_area"]["value"] is None
+    assert (file["thresholds"], file["ranking"]["wells_for_share"]) == ([], None)
+
+
+# ---- mistakes ---------------------------------------------------------------------------------------------------
+
+
+def test_no_image_in_common_is_one_clear_line(tmp_path: Path, scores: Path) -> None:
+    labels = write_labels(tmp_path / "labels.csv", [("x.jpg", "clear")], "image,label")
+    with pytest.raises(UsageError, match=r"no image in common with .*'x\.jpg' there, 'P1/A01\.jpg' here"):
+        run(scores, "--labels", labels, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["picture=file", "image", "image=", "image=a=b"])
+def test_a_wrong_column_option(tmp_path: Path, scores: Path, labels: Path, option: str) -> None:
+    with pytest.raises(UsageError, match=r"column"):
+        run(scores, "--labels", labels, "--out", tmp_path / "out", "--column", option)
+
+
+def test_no_common_image_of_all_files(tmp_path: Path, scores: Path, labels: Path) -> None:
+    halves = [write_scores(tmp_path / f"{name}.csv", [(EXAMPLE[at][0], "clear", 0.1)]) for at, name in enumerate("ab")]
+    with pytest.raises(UsageError, match="no labelled image is in all"):
+        run(*halves, "--labels", labels, "--out", tmp_path / "out", "--common")
+
+
+def test_a_place_that_can_not_be_written_is_tried_later(tmp_path: Path, scores: Path, labels: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(TryAgainLater, match="can not write"):
+        run(scores, "--labels", labels, "--out", tmp_path / "out" / "below", "--bootstrap", 0)
+
+
+def test_without_the_training_extra_one_line_names_it(tmp_path: Path, scores: Path, labels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    monkeypatch.delitem(sys.modules, "training.evaluation.report.workbook", raising=False)
+    with pytest.raises(SettingsError, match=r"needs openpyxl: pip install 'crystal-search\[training\]'"):
+        run(scores, "--labels", labels, "--out", tmp_path / "out", "--bootstrap", 0)
+
+
+def test_the_command_line_ends_with_the_line_and_the_exit_code(
+    tmp_path: Path, scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = write_labels(tmp_path / "labels.csv", [("P1/A01.jpg", "kristall")], "image,label")
+    monkeypatch.setattr(sys, "argv", ["crystal-search", "evaluate", str(scores), "--labels", str(labels), "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as stop:
+        root.main()
+    assert stop.value.code == 2
+    line = capsys.readouterr().err.strip()
+    assert "line 2: unknown label 'kristall'" in line
+    assert "\n" not in line
+
+
+# ---- the images that the project measures on --------------------------------------------------------------------
+
+
+def test_the_labels_of_the_shared_images_are_read_with_column_options(tmp_path: Path) -> None:
+    shared = Path(__file__).parents[2] / "shared" / "data" / "labels.csv"
+    if not shared.exists():
+        pytest.skip(f"{shared} is not on this machine")
+    with shared.open(newline="", encoding="utf-8") as file:
+        images = [row["file"] for row in csv.DictReader(file)]
+    scores = write_scores(tmp_path / "scores.csv", [(f"data/{image}", "clear", 0.1) for image in images])
+    columns = ("--column", "image=file", "--column", "source=label_source")
+    assert run(scores, "--labels", shared, "--out", tmp_path / "out", "--bootstrap", 5, *columns).exit_code == 0
+    report = report_of(tmp_path / "out")
+    assert report["labels"]["by_group"] == {"crystal": 12, "precipitate": 93, "other": 32, "clear": 112}
+    assert report["files"][0]["figures"]["success_clear"]["value"] == 1.0
+    assert report["files"][0]["figures"]["roc_area"]["value"] == 0.5
