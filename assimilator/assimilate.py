@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from collections import Counter
 from pathlib import Path
 
 from crystal_search.archives import ArchiveError, Results, read_results
@@ -42,9 +43,6 @@ def assimilate(settings: Settings, ledger: Ledger, grid: Grid) -> int:
 def _returned(settings: Settings, ledger: Ledger, event: Returned) -> None:
     with ledger.read() as connection:
         unit = find_work_unit(connection, event.work_unit)
-    if unit is not None and not unit.is_out:
-        _log.info("%s: had ended before, this result is not needed", event.work_unit)
-        return
     try:
         answer = _answer(unit, event)
     except ArchiveError as error:  # the grid's validator knows the work unit's file, not the ledger
@@ -52,13 +50,20 @@ def _returned(settings: Settings, ledger: Ledger, event: Returned) -> None:
         _gave_up(settings, ledger, event.work_unit, str(error))
         return
     assert unit is not None
+    if unit.is_out:
+        _accept(settings, ledger, unit, answer, event.path)
+    else:
+        _log.info("%s: had ended before", unit.name)
+    _packed(settings, unit.name).unlink(missing_ok=True)
+
+
+def _accept(settings: Settings, ledger: Ledger, unit: KnownWorkUnit, answer: Results, path: Path) -> None:
     stored = settings.results / unit.batch / f"{unit.name}.zip"
-    copy_atomically(event.path, stored)
+    copy_atomically(path, stored)
     with ledger.begin() as connection:
         record_result(connection, unit, answer, _sha256(stored))
-    _packed(settings, unit.name).unlink(missing_ok=True)
-    counts = {status: sum(image.status == status for image in answer.images) for status in {image.status for image in answer.images}}
-    _log.info("%s: %s", unit.name, ", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
+    statuses = Counter(image.status for image in answer.images)
+    _log.info("%s: %s", unit.name, ", ".join(f"{count} {status}" for status, count in sorted(statuses.items())))
 
 
 def _answer(unit: KnownWorkUnit | None, event: Returned) -> Results:

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -18,8 +19,13 @@ from client_app.score import COLUMNS
 from crystal_search import cli as root
 from crystal_search.classes import BY_NAME
 from crystal_search.errors import SettingsError, TryAgainLater, UsageError
-from training.evaluation.cli import evaluate
+from training.evaluation.cli import evaluate, read_columns
+from training.evaluation.evaluation import Wish
+from training.evaluation.evaluation import evaluate as compare
 from training.evaluation.intervals import units_of
+from training.evaluation.labels import read_labels
+from training.evaluation.report.data import left_section
+from training.evaluation.scores import name_files, read_scores
 
 # The example that is worked out by hand: image, people's word, what became of it, crystal probability.
 # crystal 3: two found, one unsure. precipitate 2: one right. other 1: wrong. clear 2 and empty 2: one clear drop is called a
@@ -36,6 +42,8 @@ EXAMPLE = [
     ("P2/A05.jpg", "empty_well", "no_drop", None),
     ("P2/A06.jpg", "empty_well", "rim", 0.10),
 ]
+
+HOSTILE = "=HYPERLINK(1)<img src=y>\x1b[31m$a_{b$.jpg"
 
 
 def write_scores(path: Path, rows: list[tuple[str, str, float | None]], model: str = "squeeze 012345") -> Path:
@@ -63,9 +71,16 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(evaluate, list(map(str, arguments)), catch_exceptions=False)
 
 
-def report_of(out: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((out / "report.json").read_text())
+def compared(labels: Path, *scores: Path | str, **wish: Any) -> dict[str, Any]:
+    """What report.json would hold, without the time that the plots take."""
+    files = [read_scores(path, name) for name, path in name_files([*map(str, scores)]).items()]
+    evaluation, _ = compare(read_labels(labels), files, Wish(**{"bootstrap": 0, **wish}))
+    content: dict[str, Any] = json.loads(msgspec.json.encode(evaluation))
     return content
+
+
+def told(report: dict[str, Any]) -> str:
+    return "\n".join(report["warnings"])
 
 
 @pytest.fixture
@@ -79,9 +94,8 @@ def labels(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def report(tmp_path: Path, scores: Path, labels: Path) -> dict[str, Any]:
-    assert run(scores, "--labels", labels, "--out", tmp_path / "out", "--bootstrap", 50).exit_code == 0
-    return report_of(tmp_path / "out")
+def report(scores: Path, labels: Path) -> dict[str, Any]:
+    return compared(labels, scores)
 
 
 # ---- the figures, by hand ---------------------------------------------------------------------------------------
@@ -145,11 +159,13 @@ def test_missed_and_false_crystals_are_listed(report: dict[str, Any]) -> None:
 
 
 def test_the_report_says_how_little_it_rests_on(report: dict[str, Any]) -> None:
-    told = "\n".join(report["warnings"])
-    assert "fewer than 20 images of crystal (3), precipitate (2), other (1), clear (4)" in told
-    assert "crystals_harvestable (1)" in told
-    assert "fewer than 5 plates are known" in told
-    assert "failed and count as misses: 1" in told
+    for warning in (
+        "fewer than 20 images of crystal (3), precipitate (2), other (1), clear (4)",
+        "crystals_harvestable (1)",
+        "fewer than 5 plates are known",
+        "failed and count as misses: 1",
+    ):
+        assert warning in told(report)
     assert report["labels"]["by_group"] == {"crystal": 3, "precipitate": 2, "other": 1, "clear": 4}
     assert report["labels"]["by_source"] == {"ann": 10}
     assert report["labels"]["empty_wells"] == 2
@@ -181,38 +197,34 @@ def many(tmp_path: Path, plates: int = 8) -> tuple[Path, Path, Path]:
 
 def test_files_stand_side_by_side_with_their_difference_and_its_interval(tmp_path: Path) -> None:
     labels, good, bad = many(tmp_path)
-    result = run(good, f"worse={bad}", "--labels", labels, "--out", tmp_path / "out", "--bootstrap", 200)
-    first, second = report_of(tmp_path / "out")["files"]
+    report = compared(labels, good, f"worse={bad}", bootstrap=200)
+    first, second = report["files"]
     assert (first["name"], second["name"], first["difference"]) == ("good", "worse", None)
     mean, difference = second["figures"]["weighted_mean"], second["difference"]["weighted_mean"]
     assert mean["low"] <= mean["value"] <= mean["high"]
     assert difference["value"] == pytest.approx(mean["value"] - first["figures"]["weighted_mean"]["value"])
     assert difference["low"] < difference["high"] < 0
     assert second["resampled"] == "8 plates"
-    assert "measured on other data" in " ".join(result.output.split())
-    assert "do not have the same labelled images" not in result.output
+    assert "do not have the same labelled images" not in told(report)
 
 
 def test_files_with_different_images_are_not_compared_unless_limited_to_common_ones(tmp_path: Path) -> None:
     labels, good, bad = many(tmp_path)
     bad.write_text("\n".join(bad.read_text().splitlines()[:-10]) + "\n")
-    arguments = (good, bad, "--labels", labels, "--out", tmp_path / "out", "--bootstrap", 5)
-    apart = run(*arguments)
-    assert "do not have the same labelled images" in apart.output
-    assert "bad: labelled images without a score, which are in no figure: 10" in apart.output
-    assert report_of(tmp_path / "out")["files"][1]["difference"] is None
-    together = run(*arguments, "--common")
-    assert "do not have the same" not in together.output
-    assert "good: images left out because another score file lacks them (--common): 10" in together.output
-    assert [sum(file["group_images"]) for file in report_of(tmp_path / "out")["files"]] == [54, 54]
-    assert report_of(tmp_path / "out")["files"][1]["difference"] is not None
+    apart = compared(labels, good, bad)
+    assert "do not have the same labelled images" in told(apart)
+    assert "bad: labelled images without a score, which are in no figure: 10" in told(apart)
+    assert apart["files"][1]["difference"] is None
+    together = compared(labels, good, bad, common_only=True)
+    assert "do not have the same" not in told(together)
+    assert "good: images left out because another score file lacks them (--common): 10" in told(together)
+    assert [sum(file["group_images"]) for file in together["files"]] == [54, 54]
+    assert together["files"][1]["difference"] is not None
 
 
 def test_one_seed_gives_one_report(tmp_path: Path) -> None:
     labels, good, _ = many(tmp_path)
-    for out, seed in (("a", 1), ("b", 1), ("c", 2)):
-        run(good, "--labels", labels, "--out", tmp_path / out, "--bootstrap", 20, "--seed", seed)
-    a, b, c = ((tmp_path / out / "report.json").read_bytes() for out in "abc")
+    a, b, c = (compared(labels, good, bootstrap=20, seed=seed)["files"] for seed in (1, 1, 2))
     assert a == b != c
 
 
@@ -228,8 +240,7 @@ def test_people_agree_with_each_other_and_with_the_program(tmp_path: Path, score
     words = {"P1/A01.jpg": ("23", "23"), "P1/A02.jpg": ("22", "13"), "P1/A04.jpg": ("13", "12")}
     rows = [(image, word, f"person {n}") for image, said in words.items() for n, word in enumerate(said)]
     labels = write_labels(tmp_path / "people.csv", rows, "image,label,scorer")
-    run(scores, "--labels", labels, "--out", tmp_path / "out", "--bootstrap", 0)
-    report = report_of(tmp_path / "out")
+    report = compared(labels, scores)
     people = report["agreement"]
     assert (people["images"], people["people"]) == (3, 2)
     assert people["groups"] == pytest.approx(2 / 3)
@@ -262,8 +273,22 @@ class _Links(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_needs_nothing_beside_it(tmp_path: Path, report: dict[str, Any]) -> None:
-    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+@pytest.fixture
+def out(tmp_path: Path, scores: Path, labels: Path) -> Path:
+    """The three reports, of labels that put a hostile name beside the example's."""
+    scores.write_text(scores.read_text() + f'"{HOSTILE}",scored,crystals_harvestable,23,crystal,0.9,0.9,,,,,<b>m</b>\n')
+    labels.write_text(labels.read_text() + f'"{HOSTILE}",clear,,,\n')
+    result = run(f"$x_{{[red]={scores}", "--labels", labels, "--out", tmp_path / "out", "--bootstrap", 20)
+    assert result.exit_code == 0
+    assert "\x1b" not in result.output
+    assert "Paper: SqueezeNet" in result.output
+    assert "warning: fewer than 20 images of crystal (3)" in result.output
+    return tmp_path / "out"
+
+
+def test_the_outputs(out: Path) -> None:
+    """One run, for plots take their time: the page is whole and needs nothing beside it; text stays text; numbers are numbers."""
+    text = (out / "report.html").read_text(encoding="utf-8")
     page = _Links()
     page.feed(text)
     assert page.open == []
@@ -271,55 +296,44 @@ def test_the_page_is_whole_and_needs_nothing_beside_it(tmp_path: Path, report: d
     assert all(source.startswith(("data:image/png;base64,", "#")) for source in page.sources)
     assert text.count("measured on other data") == 7 + 3
     assert "<script" not in text
+    assert "&lt;img src=y&gt;\\x1b[31m" in text
+    assert "<b>m" not in text
 
-
-def test_a_hostile_file_name_stays_text_in_page_and_workbook(tmp_path: Path, scores: Path) -> None:
-    name = '=HYPERLINK("x")<img src=y>\x1b[31m$a_{b$.jpg'
-    rows = [(name, "crystals_harvestable", 0.9), ("b.jpg", "clear", 0.1)]
-    write_scores(scores, rows, model="<b>m</b>")
-    labels = write_labels(tmp_path / "labels.csv", [(name, "clear"), ("b.jpg", "crystal")], "image,label")
-    result = run(f"$x_{{[red]={scores}", "--labels", labels, "--out", tmp_path / "out", "--bootstrap", 0)
-    assert result.exit_code == 0
-    assert "\x1b" not in result.output
-    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "&lt;img src=y&gt;\\x1b[31m" in page
-    assert "<img src=y" not in page
-    cell = load_workbook(tmp_path / "out" / "report.xlsx")["False"]["A2"]
-    assert (cell.data_type, cell.value.startswith("=HYPERLINK")) == ("s", True)
-
-
-def test_the_workbook_has_numbers_as_numbers(tmp_path: Path, report: dict[str, Any]) -> None:
-    book = load_workbook(tmp_path / "out" / "report.xlsx")
+    book = load_workbook(out / "report.xlsx")
     assert book.sheetnames[:2] == ["About", "Success"]
     assert len(book["Plots"]._images) == 5
+    false = {str(row[0].value)[:6]: row[0].data_type for row in book["False crystals"].rows}
+    assert false["=HYPER"] == "s"
     header, ours, *paper = book["Success"].values
     assert header[:5] == ("scores", "images", "Crystal %", "Crystal % (low)", "Crystal % (high)")
-    assert ours[:3] == ("model", 10, pytest.approx(200 / 3))
+    assert ours[1:3] == (11, pytest.approx(200 / 3))
     assert (paper[0][2], paper[0][3]) == (76.88, None)
-    plates = list(book["Plates"].values)
-    assert plates[1][:4] == ("P1", 4, 2, 3)
+    assert list(book["Plates"].values)[1][:4] == ("P1", 4, 2, 3)
+
+    assert json.loads((out / "report.json").read_text())["files"][0]["figures"]["success_crystal"]["value"] == pytest.approx(2 / 3)
 
 
 def test_everything_that_took_no_part_is_listed(tmp_path: Path, scores: Path) -> None:
     rows = [("P1/A01.jpg", "23"), ("old/A02.jpg", "22"), ("A01.jpg", "1"), ("gone.jpg", "1"), ("P2/A06.jpg", "")]
     scores.write_text(scores.read_text() + "P1/A01.jpg,unsure,,,,,0.5,,,,,other model\n")
     labels = write_labels(tmp_path / "labels.csv", rows, "image,label")
-    result = run(scores, "--labels", labels, "--out", tmp_path / "out", "--bootstrap", 0)
-    reasons = {row[0]: row[2] for row in list(load_workbook(tmp_path / "out" / "report.xlsx")["Left out"].values)[1:]}
+    evaluation, _ = compare(read_labels(labels), [read_scores(scores, "m")], Wish(bootstrap=0))
+    (table,) = left_section(evaluation).tables
+    reasons = {row[0]: row[2] for row in table.rows}
     assert reasons["gone.jpg"] == "no score"
     assert reasons["P1/A03.jpg"] == "no label"
     assert reasons["old/A02.jpg"] == "several images have this name"
     assert reasons["P2/A06.jpg"] == "no label in its row"
     assert reasons["P1/A01.jpg"] == "compared; has several rows, the last one counts"
     for warning in ("scores of 2 models in one file", "rows that repeat an image", "without a label: 1", "have their file name: 1"):
-        assert warning in result.output
+        assert warning in "\n".join(evaluation.warnings)
 
 
 def test_labels_of_one_group_only_leave_what_they_do_not_define_open(tmp_path: Path, scores: Path) -> None:
     labels = write_labels(tmp_path / "labels.csv", [("P2/A03.jpg", "clear")], "image,label")
     result = run(scores, "--labels", labels, "--out", tmp_path / "out", "--bootstrap", 10)
     assert result.exit_code == 0
-    (file,) = report_of(tmp_path / "out")["files"]
+    (file,) = json.loads((tmp_path / "out" / "report.json").read_text())["files"]
     assert file["figures"]["success_crystal"] == {"value": None, "low": None, "high": None}
     assert file["figures"]["roc_area"]["value"] is None
     assert (file["thresholds"], file["ranking"]["wells_for_share"]) == ([], None)
@@ -331,20 +345,19 @@ def test_labels_of_one_group_only_leave_what_they_do_not_define_open(tmp_path: P
 def test_no_image_in_common_is_one_clear_line(tmp_path: Path, scores: Path) -> None:
     labels = write_labels(tmp_path / "labels.csv", [("x.jpg", "clear")], "image,label")
     with pytest.raises(UsageError, match=r"no image in common with .*'x\.jpg' there, 'P1/A01\.jpg' here"):
-        run(scores, "--labels", labels, "--out", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        compared(labels, scores)
 
 
-@pytest.mark.parametrize("option", ["picture=file", "image", "image=", "image=a=b"])
-def test_a_wrong_column_option(tmp_path: Path, scores: Path, labels: Path, option: str) -> None:
-    with pytest.raises(UsageError, match=r"column"):
-        run(scores, "--labels", labels, "--out", tmp_path / "out", "--column", option)
+@pytest.mark.parametrize("option", ["picture=file", "image", "image=", "image=a"])
+def test_a_wrong_column_option(option: str) -> None:
+    with pytest.raises(UsageError, match="--column"):
+        read_columns((option, "image=b") if option == "image=a" else (option,))
 
 
-def test_no_common_image_of_all_files(tmp_path: Path, scores: Path, labels: Path) -> None:
+def test_no_common_image_of_all_files(tmp_path: Path, labels: Path) -> None:
     halves = [write_scores(tmp_path / f"{name}.csv", [(EXAMPLE[at][0], "clear", 0.1)]) for at, name in enumerate("ab")]
     with pytest.raises(UsageError, match="no labelled image is in all"):
-        run(*halves, "--labels", labels, "--out", tmp_path / "out", "--common")
+        compared(labels, *halves, common_only=True)
 
 
 def test_a_place_that_can_not_be_written_is_tried_later(tmp_path: Path, scores: Path, labels: Path) -> None:
@@ -383,9 +396,8 @@ def test_the_labels_of_the_shared_images_are_read_with_column_options(tmp_path: 
     with shared.open(newline="", encoding="utf-8") as file:
         images = [row["file"] for row in csv.DictReader(file)]
     scores = write_scores(tmp_path / "scores.csv", [(f"data/{image}", "clear", 0.1) for image in images])
-    columns = ("--column", "image=file", "--column", "source=label_source")
-    assert run(scores, "--labels", shared, "--out", tmp_path / "out", "--bootstrap", 5, *columns).exit_code == 0
-    report = report_of(tmp_path / "out")
-    assert report["labels"]["by_group"] == {"crystal": 12, "precipitate": 93, "other": 32, "clear": 112}
-    assert report["files"][0]["figures"]["success_clear"]["value"] == 1.0
-    assert report["files"][0]["figures"]["roc_area"]["value"] == 0.5
+    columns = read_columns(("image=file", "source=label_source"))
+    evaluation, _ = compare(read_labels(shared, columns), [read_scores(scores, "clear")], Wish(bootstrap=5))
+    assert evaluation.labels.by_group == {"crystal": 12, "precipitate": 93, "other": 32, "clear": 112}
+    assert evaluation.files[0].figures["success_clear"].value == 1.0
+    assert evaluation.files[0].figures["roc_area"].value == 0.5

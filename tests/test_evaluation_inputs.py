@@ -92,7 +92,8 @@ def test_what_several_people_say_together(said: list[str], together: str, tied: 
 
 
 def test_labels_with_people_plates_and_sources(tmp_path: Path) -> None:
-    text = "image,label,plate,well,scorer,source\na.jpg,23,P1,A01,ann,lab\na.jpg,1,P1,A01,bob,lab\na.jpg,22,P1,A01,ann,lab\nb.jpg,,P1,A02,ann,lab\n"
+    rows = ["a.jpg,23,P1,A01,ann,lab", "a.jpg,1,P1,A01,bob,lab", "a.jpg,22,P1,A01,ann,lab", "b.jpg,,P1,A02,ann,lab"]
+    text = "\n".join(["image,label,plate,well,scorer,source", *rows])
     labels = read_labels(written(tmp_path / "labels.csv", text))
     image = labels.images["a.jpg"]
     assert [judgement.word for judgement in image.judgements] == ["crystals_bad_form", "clear"]  # ann's second word counts

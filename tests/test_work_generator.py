@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import logging
 import os
@@ -10,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -444,6 +446,20 @@ def test_two_generators_at_once_and_one_killed(tmp_path: Path) -> None:
         assert one.returncode == 0, told
     assert local_grid_images(lab) == sorted(image_name(*drop) for drop in drops)
     assert lab.counts() == {"in_work": len(drops)}
+
+
+def test_a_generator_waits_for_the_one_that_works_and_can_be_stopped_meanwhile(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    lab.settings.paths.state.mkdir()
+    with (lab.settings.paths.state / "work-generator.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with lab.ledger() as ledger, open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
+            generator = generate.Generator(lab.settings, ledger, xtaltrak, lab.grid)
+            threading.Timer(0.3, generator.stop.set).start()
+            assert not generate.run_round(generator)
+        assert lab.counts() == {}
+    lab.round()
+    assert lab.counts() == {"in_work": 6}
 
 
 def test_a_service_stops_cleanly_on_sigterm(tmp_path: Path) -> None:

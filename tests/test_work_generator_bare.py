@@ -44,6 +44,16 @@ def decoded(content: bytes) -> np.ndarray:
         return np.asarray(image)
 
 
+def png_chunks(content: bytes) -> list[bytes]:
+    """The kinds of the chunks to the end of the bytes, read by the standard's rule: length, kind, data, checksum."""
+    at, found = 8, []
+    while at < len(content):
+        found.append(content[at + 4 : at + 8])
+        at += 12 + int.from_bytes(content[at : at + 4], "big")
+    assert at == len(content)
+    return found
+
+
 def jpeg_markers(content: bytes) -> list[int]:
     """The markers before the first scan, read by the standard's rule: FF, marker, length."""
     at, found = 2, []
@@ -106,14 +116,24 @@ def test_png_keeps_its_pixels_and_loses_everything_else(mode: str) -> None:
     content = written(pixels(mode), "PNG", pnginfo=info, exif=exif(), icc_profile=SECRET, dpi=(300, 300)) + SECRET
     extension, bare = bare_image(content)
     assert extension == "png"
-    chunks = []
-    at = 8
-    while at < len(bare):
-        chunks.append(bare[at + 4 : at + 8])
-        at += 12 + int.from_bytes(bare[at : at + 4], "big")
-    assert set(chunks) <= {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
-    assert at == len(bare)
+    assert set(png_chunks(bare)) <= {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
     assert np.array_equal(decoded(bare), decoded(content))
+
+
+@pytest.mark.parametrize(("mode", "transparency"), [("P", 3), ("L", 7), ("RGB", (1, 2, 3))])
+def test_transparency_belongs_to_the_pixels(mode: str, transparency: object) -> None:
+    content = written(pixels(mode), "PNG", transparency=transparency)
+    assert b"tRNS" in png_chunks(content)
+    _, bare = bare_image(content)
+    with Image.open(io.BytesIO(bare)) as after, Image.open(io.BytesIO(content)) as before:
+        assert after.convert("RGBA").tobytes() == before.convert("RGBA").tobytes()
+
+
+def test_a_second_picture_behind_the_first_is_left_out() -> None:
+    first, second = written(pixels("L"), "PNG"), written(pixels("RGB"), "PNG")
+    assert bare_image(first + second[8:])[1] == first
+    first, second = written(pixels("L"), "JPEG"), written(pixels("RGB"), "JPEG")
+    assert bare_image(first + second)[1] == first
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16"])
@@ -125,7 +145,7 @@ def test_tiff_goes_out_as_png_with_the_same_pixels(mode: str, compression: str) 
     assert SECRET in content
     extension, bare = bare_image(content)
     assert extension == "png"
-    assert SECRET not in bare
+    assert set(png_chunks(bare)) <= {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
     assert np.array_equal(decoded(bare), decoded(content))
 
 

@@ -358,6 +358,34 @@ def test_paging_gives_exactly_the_images_that_match_in_order(
     assert page_through(xtaltrak, search, limit, protect) == sorted(expected)
 
 
+@pytest.mark.parametrize(
+    ("glob", "found"),
+    [
+        ("C_1", ["C_1"]),
+        ("C%1", ["C%1"]),
+        ("C\\1", ["C\\1"]),
+        ("C?1", ["C%1", "C\\1", "C_1", "CX1"]),
+        ("CX*", ["CX1", "CXX1"]),
+        ("cx1", ["cx1"]),
+        ("*x1", ["cx1"]),
+        ("*", ["C%1", "C\\1", "CX1", "CXX1", "C_1", "cx1"]),
+        ("[C]*", []),
+    ],
+)
+def test_only_star_and_question_mark_are_special_in_a_barcode(xtaltrak: XtalTrak, glob: str, found: list[str]) -> None:
+    every = ["C_1", "C%1", "C\\1", "CX1", "CXX1", "cx1"]
+    fill(xtaltrak, [Inspected(number, barcode, 1, 1, None, (barcode,)) for number, barcode in enumerate(every)], [])
+    assert sorted(name for _, name in page_through(xtaltrak, Search(name="x", barcode=glob), 9)) == sorted(found)
+
+
+def test_a_score_protects_its_own_drop_only(xtaltrak: XtalTrak) -> None:
+    drops = [("P", 1), ("P", 3), ("Q", 1)]
+    fill(xtaltrak, [Inspected(number, *drop, 1, None, ("a",)) for number, drop in enumerate(drops)], [(0, "a", "Anna")])
+    xtaltrak._connection.execute("INSERT INTO I_INSPECTIONS VALUES (7, 'P', 1, NULL, 2, 1, 1), (8, 'P', 1, NULL, 1, 2, 1)")
+    xtaltrak._connection.execute("INSERT INTO I_IMAGES VALUES (7, 'a'), (8, 'a')")  # another column, another row
+    assert [number for number, _ in page_through(xtaltrak, Search(name="x"), 9)] == [1, 2, 7, 8]
+
+
 def test_a_null_scorer_is_a_person_and_our_own_score_is_none(xtaltrak: XtalTrak) -> None:
     row = Inspected(1, "P", 1, 1, None, ("a", "b"))
     later = Inspected(2, "P", 1, 2, None, ("c",))

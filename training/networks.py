@@ -42,7 +42,7 @@ def _normed(inputs: Any, filters: int, kernel: int, **options: Any) -> Any:
     from keras import layers
 
     convolved = layers.Conv2D(filters, kernel, use_bias=False, kernel_initializer="he_normal", **options)(inputs)
-    return layers.Activation("relu")(layers.BatchNormalization(momentum=0.97)(convolved))
+    return layers.Activation("relu")(layers.BatchNormalization(momentum=0.9)(convolved))
 
 
 def _plain(inputs: Any, filters: int, kernel: int, **options: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -32,6 +34,16 @@ def read_columns(options: tuple[str, ...]) -> dict[str, str]:
     return columns
 
 
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Where ``out`` is there and can be written, or else ``TryAgainLater`` is raised."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise TryAgainLater(f"can not write to {out} ({error.strerror})") from error
+
+
 def write_reports(out: Path, evaluation: Evaluation, samples: tuple[Sample, ...]) -> None:
     """``report.json``, ``report.html`` and ``report.xlsx`` in ``out``. Raises ``SettingsError`` without the training extra."""
     try:
@@ -48,11 +60,9 @@ def write_reports(out: Path, evaluation: Evaluation, samples: tuple[Sample, ...]
         "report.html": page(evaluation, parts, date.today()).encode("utf-8"),
         "report.xlsx": workbook(evaluation, parts),
     }
-    try:
+    with writing(out):
         for name, content in contents.items():
             write_atomically(out / name, content)
-    except OSError as error:
-        raise TryAgainLater(f"can not write to {out} ({error.strerror})") from error
 
 
 @click.command()
@@ -98,7 +108,8 @@ def evaluate(
     """
     people = read_labels(labels, read_columns(columns), Words(words) if words else None)
     files = [read_scores(path, name) for name, path in name_files(scores).items()]
-    evaluation, samples = compare(people, files, Wish(bootstrap, seed, recalls, common))
+    with writing(out):  # before the resampling, which may take minutes
+        evaluation, samples = compare(people, files, Wish(bootstrap, seed, recalls, common))
     write_reports(out, evaluation, samples)
     show(evaluation, Console())
     click.echo(str(out / "report.html"))

@@ -18,8 +18,8 @@ def finding_section(evaluation: Evaluation) -> Section:
 
 def _finding_tables(suffix: str, file: FileResult) -> tuple[Table, ...]:
     return (
-        _finding_table(f"Missed{suffix}", f"Crystals not scored as such: {file.name}", file.missed_crystals),
-        _finding_table(f"False{suffix}", f"Falsely scored as crystals: {file.name}", file.false_crystals),
+        _finding_table(f"Missed crystals{suffix}", f"Crystals not scored as such: {file.name}", file.missed_crystals),
+        _finding_table(f"False crystals{suffix}", f"Falsely scored as crystals: {file.name}", file.false_crystals),
     )
 
 
