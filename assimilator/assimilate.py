@@ -14,6 +14,7 @@ from pathlib import Path
 
 from crystal_search.archives import ArchiveError, Results, read_results
 from crystal_search.atomic import copy_atomically
+from crystal_search.errors import TryAgainLater
 from crystal_search.grid import GaveUp, Grid, Refused, Returned
 from crystal_search.ledger import Ledger
 from crystal_search.ledger.results import KnownWorkUnit, find_work_unit, give_up, record_refusal, record_result
@@ -25,19 +26,26 @@ _log = logging.getLogger(__name__)
 def assimilate(settings: Settings, ledger: Ledger, grid: Grid) -> int:
     """Drive the grid on and take in what came back; returns how many events that were.
 
-    Raises ``TryAgainLater`` when the disk is full or the ledger away; nothing is lost, the grid tells its events again.
+    Raises ``TryAgainLater`` when the disk is full or away, or the ledger is; nothing is lost, the grid tells its events again.
     """
-    events = grid.poll()
-    for event in events:
-        match event:
-            case Returned():
-                _returned(settings, ledger, event)
-            case Refused():
-                _set_aside(settings, ledger, event.work_unit, event.path, event.reason)
-            case GaveUp():
-                _gave_up(settings, ledger, event.work_unit, event.reason)
-        grid.acknowledge(event)
+    try:
+        events = grid.poll()
+        for event in events:
+            _take_in(settings, ledger, event)
+            grid.acknowledge(event)
+    except OSError as error:
+        raise TryAgainLater(f"{error.filename}: can not be read or written ({error.strerror}); try again later") from error
     return len(events)
+
+
+def _take_in(settings: Settings, ledger: Ledger, event: Returned | Refused | GaveUp) -> None:
+    match event:
+        case Returned():
+            _returned(settings, ledger, event)
+        case Refused():
+            _set_aside(settings, ledger, event.work_unit, event.path, event.reason)
+        case GaveUp():
+            _gave_up(settings, ledger, event.work_unit, event.reason)
 
 
 def _returned(settings: Settings, ledger: Ledger, event: Returned) -> None:

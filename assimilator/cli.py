@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 
 import click
@@ -14,8 +15,10 @@ from crystal_search.ledger import open_ledger
 from crystal_search.service import Stop, run_service
 from crystal_search.settings import load_settings
 
-#: While work is out, how often the grid is looked at: its clients wait for us to start the next one.
+#: While work is out, the pause between two looks at the grid: its clients wait for us to start the next one.
 _POLL_SECONDS = 0.2
+#: A look at a long queue takes a while; the pause is at least this many times as long.
+_PAUSE_FACTOR = 10
 
 
 @click.command()
@@ -31,13 +34,14 @@ def assimilate(settings_file: Path | None, once: bool) -> None:
 
         def one_round(stop: Stop) -> bool:
             nonlocal last
+            begun = time.monotonic()
             events = assimilate_events(settings, ledger, grid)
             still_out = grid.open_work_units()
             if still_out != last:
                 log.info("%d work units are out", still_out)
             last = still_out
             if not events and still_out:
-                stop.wait(_POLL_SECONDS)
+                stop.wait(max(_POLL_SECONDS, _PAUSE_FACTOR * (time.monotonic() - begun)))
             return bool(events or still_out)
 
         run_service("assimilate", one_round, once, settings.generator.poll_seconds)

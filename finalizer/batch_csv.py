@@ -43,8 +43,8 @@ class BatchCsvError(CrystalSearchError):
 
 def write_batch_csv(path: Path, rows: Iterable[tuple[ScoredImage, str, str, str]]) -> None:
     """Write image, present score, present scorer and decision of each row, atomically. Raises ``TryAgainLater`` on a full disk."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
     writer.writerow(COLUMNS)
     writer.writerows((*_facts(scored), *judged) for scored, *judged in rows)
     write_atomically(path, text.getvalue().encode())
@@ -82,6 +82,8 @@ def _lines(path: Path) -> list[list[str]]:
             return list(csv.reader(file, strict=True))
     except FileNotFoundError:
         raise _error(path, "is not there") from None
+    except OSError as error:
+        raise _error(path, f"can not be read ({error.strerror})") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise _error(path, f"is not a readable CSV file ({error})") from error
 

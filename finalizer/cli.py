@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import getpass
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,9 +32,10 @@ _once_option = click.option("--once", is_flag=True, help="End when nothing is le
 
 
 @contextmanager
-def _opened(settings: Settings) -> Iterator[tuple[Ledger, ScoreTable]]:
-    with open_xtaltrak(settings.xtaltrak) as xtaltrak, open_ledger(settings.ledger_url) as ledger:
-        yield ledger, ScoreTable(xtaltrak, settings.finalizer.protect)
+def _score_table(settings: Settings) -> Iterator[ScoreTable]:
+    """Opened for each round, so that a service outlives its database's night."""
+    with open_xtaltrak(settings.xtaltrak) as xtaltrak:
+        yield ScoreTable(xtaltrak, settings.finalizer.protect)
 
 
 @click.command()
@@ -42,8 +44,13 @@ def _opened(settings: Settings) -> Iterator[tuple[Ledger, ScoreTable]]:
 def finalize(settings_file: Path | None, once: bool) -> None:
     """Write the CSV of every batch that has come back."""
     settings = load_settings(settings_file)
-    with _opened(settings) as (ledger, table):
-        run_service("finalize", lambda stop: finalize_round(settings, ledger, table, stop), once, settings.generator.poll_seconds)
+    with open_ledger(settings.ledger_url) as ledger:
+
+        def one_round(stop: Stop) -> None:
+            with _score_table(settings) as table:
+                finalize_round(settings, ledger, table, stop)
+
+        run_service("finalize", one_round, once, settings.generator.poll_seconds)
 
 
 @click.command()
@@ -60,8 +67,15 @@ def approve(batch: str | None, settings_file: Path | None) -> None:
             found = batch_named(connection, batch)
             if found.state is not BatchState.HELD:
                 raise UsageError(f"batch {batch} is {found.state}, it does not wait for approval")
-            move_batch(connection, found, BatchState.APPROVED, approved_by=getpass.getuser())
+            move_batch(connection, found, BatchState.APPROVED, approved_by=_user())
     click.echo(f"batch {batch} is approved; set-autoscore writes it")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"uid {os.getuid()}"
 
 
 def _list_held(settings: Settings, ledger: Ledger) -> None:
@@ -89,21 +103,23 @@ def _rows_to_write(path: Path) -> str:
 def set_autoscore(settings_file: Path | None, once: bool, dry_run: bool) -> None:
     """Write the scores of approved batches into XtalTrak, beside people's and never over them."""
     settings = load_settings(settings_file)
-    with _opened(settings) as (ledger, table):
+    with open_ledger(settings.ledger_url) as ledger:
         if dry_run:
-            for line in difference(settings, ledger, table):
-                click.echo(line)
-            return
-        _import_loop(settings, ledger, table, once)
+            with _score_table(settings) as table:
+                for line in difference(settings, ledger, table):
+                    click.echo(line)
+        else:
+            _import_loop(settings, ledger, once)
 
 
-def _import_loop(settings: Settings, ledger: Ledger, table: ScoreTable, once: bool) -> None:
+def _import_loop(settings: Settings, ledger: Ledger, once: bool) -> None:
     """With ``once``, a CSV that can not be trusted ends the program after the others are written; else it is logged once."""
     log = logging.getLogger("set-autoscore")
     known: set[str] = set()
 
     def one_round(stop: Stop) -> None:
-        mistakes = set(set_autoscore_round(settings, ledger, table, stop))
+        with _score_table(settings) as table:
+            mistakes = set(set_autoscore_round(settings, ledger, table, stop))
         if mistakes and once:
             raise CrystalSearchError("\n".join(sorted(mistakes)))
         for line in sorted(mistakes - known):
@@ -120,7 +136,7 @@ def _import_loop(settings: Settings, ledger: Ledger, table: ScoreTable, once: bo
 def undo(batch: str, settings_file: Path | None) -> None:
     """Take back what BATCH wrote into XtalTrak; what changed since, and every person's row, is left alone."""
     settings = load_settings(settings_file)
-    with _opened(settings) as (ledger, table):
+    with open_ledger(settings.ledger_url) as ledger, _score_table(settings) as table:
         undone = undo_batch(settings, ledger, table, batch)
     for line in undone.left:
         click.echo(line)

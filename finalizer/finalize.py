@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from crystal_search.errors import TryAgainLater
 from crystal_search.ledger import Ledger
 from crystal_search.ledger.batches import Batch, ScoredImage, batches_in, finished_batches, move_batch, scored_images
 from crystal_search.ledger.schema import BatchState
@@ -36,7 +37,10 @@ def _finalize(settings: Settings, ledger: Ledger, table: ScoreTable, batch: Batc
         scored = scored_images(connection, batch)
     rows = [(image, *_judged(image, table)) for image in scored]
     to_write = sum(row[-1] == WRITE for row in rows)
-    write_batch_csv(settings.csv / f"{batch.name}.csv", rows)
+    try:
+        write_batch_csv(settings.csv / f"{batch.name}.csv", rows)
+    except OSError as error:
+        raise TryAgainLater(f"{error.filename}: can not be written ({error.strerror}); try again later") from error
     after = BatchState.HELD if settings.finalizer.hold and to_write else BatchState.APPROVED
     with ledger.begin() as connection:
         move_batch(connection, batch, after)

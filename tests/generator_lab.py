@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import product
@@ -96,10 +97,10 @@ class Lab:
     def ledger(self) -> Ledger:
         return open_ledger(self.settings.ledger_url)
 
-    def round(self) -> bool:
+    def round(self, now: Callable[[], float] = time.monotonic) -> bool:
         """One round of the work generator with everything opened anew, as after a restart."""
         with self.ledger() as ledger, open_xtaltrak(self.settings.xtaltrak) as xtaltrak:
-            return run_round(Generator(self.settings, ledger, xtaltrak, self.grid))
+            return run_round(Generator(self.settings, ledger, xtaltrak, self.grid, now=now))
 
     def rows(self, query: str) -> list[RowMapping]:
         with self.ledger() as ledger, ledger.read() as connection:

@@ -240,6 +240,7 @@ def outcome(lab: Lab) -> tuple[Any, ...]:
     )
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_line_neither_loses_nor_doubles(lab: Lab, tmp_path: Path) -> None:
     (lab.root / "bad.zip").write_bytes(b"no archive")
     submit(lab, OTHERS, f"copy {lab.root / 'bad.zip'}")
@@ -254,7 +255,7 @@ def test_a_kill_at_any_line_neither_loses_nor_doubles(lab: Lab, tmp_path: Path) 
     lines = lines_of(lambda: assimilate_all(quiet))
     expected = outcome(quiet)
     assert [len(part) for part in expected] == [2, 6, 3, 1, 3, 4, 0]
-    for number, line in enumerate(kill_points(40, lines, seed=3)):
+    for number, line in enumerate(kill_points(30, lines, seed=3)):
         shaken = lab.copy(tmp_path / f"kill-{number}")
         killed_at(line, lambda shaken=shaken: assimilate_all(shaken))
         assimilate_all(shaken)

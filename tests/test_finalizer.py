@@ -7,18 +7,23 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from scored_lab import Lab, image_name, kill_points, killed_at, lines_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scored_lab import Lab, drop_of, image_name, kill_points, killed_at, lines_of
 from small_disk import small_disk
 
 from crystal_search.cli import crystal_search
 from crystal_search.errors import CrystalSearchError, TryAgainLater, UsageError
+from crystal_search.ledger.batches import ScoredImage
 from crystal_search.ledger.schema import WriteState
 from crystal_search.ledger.writes import Plan
-from finalizer.batch_csv import COLUMNS, BatchCsvError
+from crystal_search.plate import Inspection, InspectionImage
+from finalizer.batch_csv import COLUMNS, BatchCsvError, read_batch_csv, write_batch_csv
 from finalizer.score_writer import ScoreWriter
 
 SHOTS = {
@@ -117,6 +122,21 @@ def test_a_full_disk_stops_the_csv_and_it_is_written_later(lab: Lab, batch: str)
         disk.free()
         lab.finish()
     assert len(lab.scores()) == 3
+
+
+AWKWARD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(name=AWKWARD, model=AWKWARD, probability=st.floats(0, 1))
+def test_what_is_written_reads_back(name: str, model: str, probability: float) -> None:
+    """Whatever stands in a name: quotes, commas, line ends, other alphabets."""
+    image = InspectionImage(1, name, drop_of("A01a"), Inspection("CI000001", 1, None))
+    scored = ScoredImage(7, image, "clear", "01", probability, probability / 3, model)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "b.csv"
+        write_batch_csv(path, [(scored, name, model, "write")])
+        assert read_batch_csv(path, [scored]) == [scored]
 
 
 # ---- approval -------------------------------------------------------------------------------------------------------
@@ -400,6 +420,7 @@ def outcome(lab: Lab) -> tuple[Any, ...]:
     )
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_line_of_the_import_neither_loses_nor_doubles(tmp_path: Path) -> None:
     lab, _ = prepared(tmp_path / "lab")
     quiet = lab.copy(tmp_path / "quiet")

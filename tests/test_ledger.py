@@ -28,9 +28,8 @@ def url(folder: Path) -> str:
 
 def tables(path: Path) -> dict[str, list[str]]:
     """Every table, its columns, keys and defaults, and every index, as SQLite keeps them; the order of the pieces does not count."""
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version'").fetchall()
-    connection.close()
     return {name: sorted(re.sub(r"\s+", " ", piece).strip(" ()") for piece in sql.split(", ")) for name, sql in rows}
 
 

@@ -29,18 +29,19 @@ def some_images(count: int) -> list[tuple[InspectionImage, str | None]]:
     return [(InspectionImage(number, f"{number}.jpg", Drop("P", Well(1, 1), 1), inspection), None) for number in range(count)]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+#: A PostgreSQL database that may be emptied; these tests then run on both.
+POSTGRESQL = os.environ.get("CRYSTAL_SEARCH_TEST_POSTGRESQL")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"] if POSTGRESQL else ["sqlite"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty ledger's URL. PostgreSQL is used where CRYSTAL_SEARCH_TEST_POSTGRESQL names a database that may be emptied."""
-    if request.param == "sqlite":
+    """An empty ledger's URL."""
+    if request.param == "sqlite" or POSTGRESQL is None:
         return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
-    database = os.environ.get("CRYSTAL_SEARCH_TEST_POSTGRESQL")
-    if not database:
-        pytest.skip("CRYSTAL_SEARCH_TEST_POSTGRESQL names no PostgreSQL database")
-    with open_ledger(database) as ledger, ledger.begin() as connection:
+    with open_ledger(POSTGRESQL) as ledger, ledger.begin() as connection:
         connection.execute(text("DROP SCHEMA public CASCADE"))
         connection.execute(text("CREATE SCHEMA public"))
-    return database
+    return POSTGRESQL
 
 
 @pytest.fixture

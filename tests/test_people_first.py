@@ -320,6 +320,21 @@ MUTANTS: dict[str, tuple[str, Callable[[str], str], Race]] = {
 }
 
 
+SQL = Path(xtaltrak_module.__file__).parent / "sql"
+
+
+@pytest.mark.parametrize("path", sorted(SQL.glob("*/score_*.sql")), ids=lambda path: f"{path.parent.name} {path.stem}")
+def test_whatever_changes_a_score_names_our_scorer_itself(path: Path) -> None:
+    """In both dialects, which also ask for the same parameters."""
+    text = re.sub(r"^--.*$", "", path.read_text(), flags=re.MULTILINE)
+    if re.match(r"\s*(UPDATE|DELETE FROM) \{I_SCORES\}", text):
+        assert re.search(r"\nWHERE \{I_SCORES.SCOREID\} = :score_id\n    AND \{I_SCORES.SCOREDBY\} = :scorer\n", text)
+    binds = set(re.findall(r":([a-z_]+)", text))
+    twins = {twin.parent.name: twin.read_text() for twin in SQL.glob(f"*/{path.name}")}
+    assert twins.keys() == {"sqlite", "oracle"}
+    assert all(binds == set(re.findall(r":([a-z_]+)", re.sub(r"--.*", "", twin))) for twin in twins.values())
+
+
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_statement_without_its_guard_is_found_out(lab: Lab, monkeypatch: pytest.MonkeyPatch, mutant: str) -> None:
     name, change, race = MUTANTS[mutant]

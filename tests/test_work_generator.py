@@ -297,16 +297,17 @@ def test_real_time_work_goes_first_and_does_not_wait(tmp_path: Path, caplog: pyt
 
 def test_archive_work_is_interrupted_for_new_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = make_lab(tmp_path, settings=TWO_SEARCHES.replace("max_open_work_units = 4\n", ""))
-    monkeypatch.setattr(generate, "ARCHIVE_TURN_SECONDS", 0.2)
-    lab.grid.before = lambda name: time.sleep(0.15)
-    assert lab.round()
-    assert 1 <= len(lab.grid.submitted) <= 2
+    monkeypatch.setattr(generate, "ARCHIVE_TURN_SECONDS", 2)
+
+    def now() -> float:  # a second for each work unit
+        return len(lab.grid.submitted)
+
+    assert lab.round(now)
+    assert len(lab.grid.submitted) == 2
     add_new_plate(lab, 1)
-    while lab.round():
+    while lab.round(now):
         pass
-    priorities = [priority for _, priority in lab.grid.submitted]
-    assert priorities.index(100) <= 2
-    assert (priorities.count(100), priorities.count(0)) == (1, 6)
+    assert [priority for _, priority in lab.grid.submitted] == [0, 0, 100, 0, 0, 0, 0]
 
 
 # ---- how far a search has read ------------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ def test_the_tables_are_those_of_the_facts(xtaltrak: XtalTrak, section: settings
     assert columns["I_SCORES"] == {"SCOREID", "INSPECTID", "SCORE", "SCOREDATE", "IMAGENAME", "SCOREDBY"}
 
 
-def test_loading_a_plate(xtaltrak: XtalTrak, tmp_path: Path) -> None:
+def test_loading_a_plate(xtaltrak: XtalTrak, section: settings.XtalTrak, tmp_path: Path) -> None:
     root = tmp_path / "images"
     for drop in ((2, 1, 1), (1, 2, 3), (1, 1, 4), (1, 1, 1)):
         put(root, image_name(*drop))
@@ -144,10 +144,9 @@ def test_loading_a_plate(xtaltrak: XtalTrak, tmp_path: Path) -> None:
         (4, "A02a"),
     ]
     assert {(image.inspection.number, image.inspection.taken_at) for image in page.images} == {(3, datetime(2012, 11, 21))}
-    with sqlite3.connect(xtaltrak._what.split()[-1]) as connection:  # what the statements of other rooms will find
+    with closing(sqlite3.connect(section.database)) as connection:  # what the statements of other rooms will find
         assert connection.execute("SELECT BARCODE, PROJECT_ID FROM PLATES").fetchall() == [("CI022987", None)]
         assert connection.execute("SELECT * FROM I_PLATE_INSPECTIONS").fetchall() == [("CI022987", 3, "2012-11-21 00:00:00", 0, 0)]
-    connection.close()
 
 
 def test_a_later_inspection_gets_larger_numbers(xtaltrak: XtalTrak, tmp_path: Path) -> None:

@@ -91,14 +91,14 @@ def centred(data: Arrays, window: int, start: int, end: int) -> Pixels:
     """Examples ``start`` to ``end`` without augmentation: (n, window, window, 1)."""
     edge = (data["pixels"].shape[1] - window) // 2
     cut = data["pixels"][start:end, edge : edge + window, edge : edge + window]
-    return (cut.astype(np.float32) * np.float32(_BYTE))[..., np.newaxis]
+    return np.asarray(cut[..., np.newaxis] * np.float32(_BYTE), dtype=np.float32)
 
 
 def logits(model: Any, data: Arrays, window: int = WINDOW, size: int = 64) -> Pixels:
     """Logits (n, 13) of all examples: the mean over each chop's class map."""
     starts = range(0, len(data["pixels"]), size)
     maps = [np.asarray(model.predict_on_batch(centred(data, window, start, start + size))) for start in starts]
-    return np.concatenate(maps).mean(axis=(1, 2))
+    return np.asarray(np.concatenate(maps).mean(axis=(1, 2)), dtype=np.float32)
 
 
 def softmax(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:

@@ -57,10 +57,10 @@ def augment(pixels: Pixels, mask: npt.NDArray[np.uint8], rng: np.random.Generato
     if size != pixels.shape[::-1]:
         pixels = cv2.resize(np.ascontiguousarray(pixels), size, interpolation=cv2.INTER_LINEAR)
         mask = cv2.resize(np.ascontiguousarray(mask), size, interpolation=cv2.INTER_NEAREST)
-    pixels = pixels + rng.normal(0.0, 0.12) * np.square(np.clip(pixels, -3, 3))
+    pixels = np.asarray(pixels + rng.normal(0.0, 0.12) * np.square(np.clip(pixels, -3, 3)), dtype=np.float32)
     if rng.random() < 0.2:
         pixels = cv2.GaussianBlur(np.ascontiguousarray(pixels), (0, 0), rng.uniform(0.3, 0.9))
-    pixels = pixels + rng.normal(0.0, rng.uniform(0.0, 0.06), pixels.shape)
+    pixels = pixels + rng.standard_normal(pixels.shape, np.float32) * np.float32(rng.uniform(0.0, 0.06))
     pixels = (pixels - pixels.mean()) / max(float(pixels.std()), 1e-3)
     pad = ((0, side - size[1]), (0, side - size[0]))
     return np.pad(pixels, pad, mode="edge").astype(np.float32), np.pad(mask, pad, mode="edge")

@@ -9,12 +9,13 @@ import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-Arrays = dict[str, npt.NDArray[np.generic]]
+Arrays = dict[str, npt.NDArray[Any]]
 #: Draws the examples of some seeds: arrays of equal length.
 Draw = Callable[[range], Arrays]
 
@@ -42,10 +43,10 @@ def _draw_shard(draw: Draw, folder: Path, size: int, first: int) -> int:
     """Draws and saves one shard unless it is there already; returns how many examples it holds."""
     path = _shard_path(folder, first)
     if not path.exists():
-        arrays = draw(range(first, first + size))
+        contents: dict[str, Any] = {"painter": np.array(_PAINTER), **draw(range(first, first + size))}
         partial_path = path.with_suffix(f".{os.getpid()}.part")
         with partial_path.open("wb") as stream:
-            np.savez(stream, painter=np.array(_PAINTER), **arrays)
+            np.savez(stream, **contents)
         partial_path.replace(path)
     return length(path)
 
@@ -88,7 +89,7 @@ def _batches(numbers: Iterable[int], size: int) -> Iterable[list[int]]:
 
 def load(paths: list[Path]) -> Arrays:
     """The arrays of all shards, joined; ``painter`` lists the distinct versions of the sources that drew them."""
-    parts: dict[str, list[npt.NDArray[np.generic]]] = {}
+    parts: dict[str, list[npt.NDArray[Any]]] = {}
     painters: set[str] = set()
     for path in paths:
         with np.load(path) as shard:

@@ -10,7 +10,7 @@ import fcntl
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,7 +33,7 @@ from work_generator.files import MAX_IMAGE_BYTES, BareFile, RefusedImageError, c
 _log = logging.getLogger("work-generator")
 
 #: A search goes back this many INSPECTIDs each round: transactions of imagers may become visible out of order.
-LOOK_BACK = 5_000
+LOOK_BACK = 2_000
 #: Archive work stops after this time, so that new real-time images do not wait for it.
 ARCHIVE_TURN_SECONDS = 30.0
 _LOCK_SECONDS = 0.2
@@ -41,7 +41,7 @@ _LOCK_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """What a round works with. ``positions`` are the keys, by search, at which the last round was cut short."""
+    """What a round works with. ``positions`` are the keys, by search, at which the last round was cut short; ``now`` is in seconds."""
 
     settings: Settings
     ledger: Ledger
@@ -49,6 +49,7 @@ class Generator:
     grid: Grid
     stop: Stop = field(default_factory=Stop)
     positions: dict[str, Key] = field(default_factory=dict)
+    now: Callable[[], float] = time.monotonic
 
 
 def prepare(generator: Generator, *, rescan: bool, retry_refused: bool) -> None:
@@ -86,7 +87,7 @@ def _round(generator: Generator) -> bool:
         _finish(generator, unit)
     _Turn(generator, scoring, REALTIME_PRIORITY, until=float("inf"), room=float("inf")).work()
     room = settings.max_open_work_units - generator.grid.open_work_units()
-    turn = _Turn(generator, scoring, ARCHIVE_PRIORITY, until=time.monotonic() + ARCHIVE_TURN_SECONDS, room=room)
+    turn = _Turn(generator, scoring, ARCHIVE_PRIORITY, until=generator.now() + ARCHIVE_TURN_SECONDS, room=room)
     turn.work()
     if turn.room <= 0:
         _log.info("archive work waits: the grid has its %d work units", settings.max_open_work_units)
@@ -123,7 +124,7 @@ def _only_one(generator: Generator) -> Iterator[bool]:
 class _Turn:
     """The part of a round that serves the searches of one priority.
 
-    It ends when there is nothing left, at the time ``until`` (monotonic seconds), after ``room`` work units, or when asked to stop.
+    It ends when there is nothing left, at the time ``until``, after ``room`` work units, or when asked to stop.
     """
 
     generator: Generator
@@ -149,7 +150,7 @@ class _Turn:
     def _may_go_on(self) -> bool:
         if self.room <= 0:
             return False
-        self.cut_short = self.generator.stop.is_set() or time.monotonic() >= self.until
+        self.cut_short = self.generator.stop.is_set() or self.generator.now() >= self.until
         return not self.cut_short
 
     def _pack_all(self) -> bool:

@@ -49,7 +49,10 @@ class Grid(Protocol):
     """Distribution of work units. Every call is idempotent: after a kill, call it again."""
 
     def submit(self, work_unit: Path, priority: int = ARCHIVE_PRIORITY) -> None:
-        """Take a work unit ZIP, whose stem is its name; a work unit that the grid has already is left alone."""
+        """Take a work unit ZIP, whose stem is its name; a work unit that the grid has already is left alone.
+
+        Raises ``FileNotFoundError`` when there is no such file: the assimilator removes it when the work unit has ended.
+        """
 
     def poll(self) -> Sequence[Returned | Refused | GaveUp]:
         """What came back and was not acknowledged yet; drives a local grid on."""

@@ -108,17 +108,18 @@ def outcome(write: Write, row: ScoreRow | None) -> WriteState | None:
     return WriteState.WRITTEN  # somebody changed our row since; it is not what we would take back
 
 
-def note_outcomes(connection: Connection, outcomes: Iterable[tuple[Write, WriteState | None]]) -> None:
+def note_outcomes(connection: Connection, outcomes: Sequence[tuple[Write, WriteState | None]]) -> None:
     """Note what became of unsettled writes; one that was never made is forgotten."""
     now = utc_now()
-    for write, state in outcomes:
-        if state is None:
-            connection.execute(delete(writes).where(writes.c.id == write.id, writes.c.state == write.state))
-        else:
-            undone_at = now if state is WriteState.UNDONE else None
-            connection.execute(
-                update(writes).where(writes.c.id == write.id, writes.c.state == write.state).values(state=state, undone_at=undone_at)
-            )
+    this = (writes.c.id == bindparam("write")) & (writes.c.state == bindparam("seen"))
+    changes = {
+        None: delete(writes).where(this),
+        WriteState.WRITTEN: update(writes).where(this).values(state=WriteState.WRITTEN),
+        WriteState.UNDONE: update(writes).where(this).values(state=WriteState.UNDONE, undone_at=now),
+    }
+    for state, change in changes.items():
+        if some := [{"write": write.id, "seen": write.state} for write, found in outcomes if found is state]:
+            connection.execute(change, some)
 
 
 def _select(connection: Connection, which: ColumnElement[bool]) -> list[Write]:

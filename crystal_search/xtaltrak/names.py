@@ -1,6 +1,6 @@
 """XtalTrak's table and column names: the default mapping, and a site's own names over it.
 
-The defaults are what one site's published code uses (``docs`` and ``doctor`` say how to check them); every name is configurable.
+The defaults are what one site's published code uses, never the truth: every name is configurable.
 """
 
 from __future__ import annotations
