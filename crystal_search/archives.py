@@ -212,21 +212,46 @@ def _encode(document: _Document, path: Path) -> bytes:
 # ---- reading ----------------------------------------------------------------------------------------------------
 
 
+#: The record that ends a ZIP file without a comment, and the one before it that says the true sizes are elsewhere (ZIP64).
+_END_RECORD, _END_LENGTH = b"PK\x05\x06", 22
+_ZIP64_LOCATOR, _ZIP64_LOCATOR_LENGTH = b"PK\x06\x07", 20
+#: No entry of ours needs more in the directory.
+_DIRECTORY_BYTES_AN_ENTRY = 512
+
+
 @contextmanager
 def _open_zip(path: Path, max_bytes: int, max_entries: int) -> Iterator[zipfile.ZipFile]:
     """A ZIP whose directory has been checked: sizes, counts, names, kinds, and methods."""
     try:
         if path.stat().st_size > max_bytes:
             raise ArchiveError(f"{path.name}: larger than {max_bytes // 2**20} MB")
-        with zipfile.ZipFile(path) as archive:
-            _check_directory(path, archive.infolist(), max_bytes, max_entries)
-            yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError, OverflowError) as error:
+        _check_end(path, max_entries)
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError, OverflowError, ValueError) as error:
         raise ArchiveError(f"{path.name}: not a readable ZIP archive ({type(error).__name__})") from error
     except FileNotFoundError as error:
         raise ArchiveError(f"{path.name}: no such file") from error
     except OSError as error:
         raise ArchiveError(f"{path.name}: can not be read ({error.strerror or error})") from error
+    with archive:
+        _check_directory(path, archive.infolist(), max_bytes, max_entries)
+        yield archive
+
+
+def _check_end(path: Path, max_entries: int) -> None:
+    """Refuse a huge directory before it is read: a million entries fit into one archive, and would fill the memory."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _END_LENGTH - _ZIP64_LOCATOR_LENGTH))
+        tail = file.read()
+    end = tail[-_END_LENGTH:]
+    if len(end) < _END_LENGTH or not end.startswith(_END_RECORD) or tail[:-_END_LENGTH].startswith(_ZIP64_LOCATOR):
+        raise ArchiveError(f"{path.name}: not a readable ZIP archive (no plain end of a ZIP file)")
+    entries, directory = int.from_bytes(end[10:12], "little"), int.from_bytes(end[12:16], "little")
+    if entries > max_entries:
+        raise ArchiveError(f"{path.name}: {entries} entries, at most {max_entries} are allowed")
+    if directory > max_entries * _DIRECTORY_BYTES_AN_ENTRY:
+        raise ArchiveError(f"{path.name}: a directory of {directory} bytes is not one of ours")
 
 
 def _check_directory(path: Path, entries: list[zipfile.ZipInfo], max_bytes: int, max_entries: int) -> None:

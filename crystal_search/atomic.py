@@ -29,7 +29,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     partial = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), 0o644)
+            partial.chmod(0o644)
             yield file
             file.flush()
             os.fsync(file.fileno())

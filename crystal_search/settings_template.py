@@ -25,15 +25,19 @@ def template() -> str:
     lines = ["# crystal-search.toml: every key is optional; relative paths are relative to this file."]
     for name, field in Settings.model_fields.items():
         section = Search if name == "search" else field.annotation
-        assert isinstance(section, type) and issubclass(section, BaseModel)
-        lines += ["", *(f"# {line}" for line in (section.__doc__ or "").strip().splitlines()), f"[[{name}]]" if name == "search" else f"[{name}]"]
+        assert isinstance(section, type)
+        assert issubclass(section, BaseModel)
+        header = f"[[{name}]]" if name == "search" else f"[{name}]"
+        lines += ["", *(f"# {line}" for line in (section.__doc__ or "").strip().splitlines()), header]
         for key, value in section.model_fields.items():
             lines += [f"# {value.description}", _entry(name, key, value)]
     return "\n".join(lines) + "\n"
 
 
 def _entry(section: str, key: str, field: FieldInfo) -> str:
-    default = "everything unscored" if (section, key) == ("search", "name") else field.get_default(call_default_factory=True, validated_data={})
+    if (section, key) == ("search", "name"):
+        return 'name = "everything unscored"'
+    default = field.get_default(call_default_factory=True, validated_data={})
     if (section, key) == ("grid", "workers") and default == os.cpu_count():
         return "# workers = 4  # default: as many as this machine has processors"
     return f"# {key} =" if default is None else f"{key} = {_toml(default)}"

@@ -271,6 +271,32 @@ def test_a_zip_bomb_that_lies_about_its_size_is_never_unpacked(tmp_path: Path) -
     refuse(lambda: open_all(path), "wu.zip", "manifest.json")
 
 
+def test_a_huge_directory_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = zip_with(tmp_path / "wu.zip", [(f"{n}.jpg", b"") for n in range(5000)])
+
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("the directory was read")
+
+    monkeypatch.setattr(archives.zipfile, "ZipFile", read)
+    refuse(lambda: open_all(path), "5000 entries")
+    content = bytearray(path.read_bytes())
+    content[-14:-10] = struct.pack("<HH", 3, 3)  # the count lies, the directory's size does not
+    path.write_bytes(content)
+    refuse(lambda: open_all(path), "a directory of")
+
+
+def test_sizes_that_are_hidden_in_a_zip64_record_are_refused(work_unit: Path) -> None:
+    content = work_unit.read_bytes()
+    locator = b"PK\x06\x07" + bytes(16)
+    work_unit.write_bytes(content[:-22] + locator + content[-22:])
+    refuse(lambda: open_all(work_unit), "no plain end")
+
+
+def test_an_error_of_the_reader_is_not_taken_for_one_of_the_archive(work_unit: Path) -> None:
+    with pytest.raises(OSError, match="of the caller"), archives.open_work_unit(work_unit):
+        raise OSError("of the caller")
+
+
 def test_a_manifest_beyond_its_own_limit_is_refused(tmp_path: Path) -> None:
     path = zip_with(tmp_path / "wu.zip", [("manifest.json", b" " * (9 * 2**20))], zipfile.ZIP_DEFLATED)
     refuse(lambda: open_all(path), "manifest.json is larger than")

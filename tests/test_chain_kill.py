@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pytest
 from scored_lab import Lab, image_name
 from tiny_model import encoded, picture, write_model
 
-SEED = 20231107
+SEED = 202315
 #: How often each stage is to be killed: started warm, so that the kill meets it at work, and as a command with its whole start-up.
 WARM_KILLS, COLD_KILLS = 14, 3
 
@@ -94,6 +94,9 @@ class Chain:
     def _kill(self, stage: str, pid: int) -> None:
         """Kill a process; of the assimilator its clients too, or they alone a moment before, or they live on."""
         whom = self.chance.choice(["both", "poller", "clients first"]) if stage == "assimilate" else "poller"
+        if stage == "assimilate" and self.kills.get("client", 0) < 3:
+            whom = "clients first"
+            wait_for(lambda: any(self._clients()))
         if whom == "clients first":
             self._kill_clients()
             time.sleep(self.chance.uniform(0.0, 0.3))
@@ -103,16 +106,29 @@ class Chain:
             self._kill_clients()
 
     def _kill_clients(self) -> None:
+        for pid in self._clients():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                self.kills["client"] = self.kills.get("client", 0) + 1
+
+    def _clients(self) -> Iterator[int]:
+        """The process ids of clients that live."""
         for lock in self.lab.settings.grid_spool.glob("wu_*/lock"):
-            with contextlib.suppress(ProcessLookupError, ValueError, FileNotFoundError):
+            with contextlib.suppress(ValueError, OSError):
                 pid = int(lock.read_text())
                 if b"client_app" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    os.kill(pid, signal.SIGKILL)
-                    self.kills["client"] = self.kills.get("client", 0) + 1
+                    yield pid
 
     def _count(self, stage: str, code: int) -> None:
         assert code in (0, -signal.SIGKILL), self.log.read_text()[-3000:]
         self.kills[stage] = self.kills.get(stage, 0) + (code != 0)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def prepared(root: Path, model: Path) -> Lab:

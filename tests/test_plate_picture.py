@@ -20,7 +20,7 @@ def tile(image: Path | None, class_name: str | None, status: str = "scored", per
     return PlateTile(Drop("P1", Well.from_label(well), 1), image, status, class_name, 0.9 if class_name else None, person)
 
 
-@pytest.fixture()
+@pytest.fixture
 def green(tmp_path: Path) -> Path:
     path = tmp_path / "green.png"
     Image.new("RGB", (400, 300), (0, 200, 0)).save(path)
