@@ -19,7 +19,7 @@ import pytest
 from scored_lab import Lab, image_name
 from tiny_model import encoded, picture, write_model
 
-SEED = 202315
+SEED = 20231107
 #: How often each stage is to be killed: started warm, so that the kill meets it at work, and as a command with its whole start-up.
 WARM_KILLS, COLD_KILLS = 14, 3
 

@@ -34,7 +34,7 @@ from pathlib import Path
 import msgspec
 
 from crystal_search.archives import ArchiveError
-from crystal_search.atomic import write_atomically
+from crystal_search.atomic import sync_folder, write_atomically
 from crystal_search.errors import EXIT_TRY_LATER, TryAgainLater
 from crystal_search.grid import ARCHIVE_PRIORITY, GaveUp, Refused, Returned, Validator
 
@@ -124,6 +124,7 @@ class LocalGrid:
             _link_or_copy(work_unit, incoming / "work_unit.zip")
             _write_state(incoming, _State(priority=priority, submitted_at=self._now()))
             incoming.rename(folder)
+            sync_folder(self._spool)
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
 

@@ -1,0 +1,102 @@
+"""Which chops enter training (P9-P11). The paper names the rules and no thresholds: every number here is ours, to be tuned by a lab."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from crystal_search.classes import BY_NAME, Group
+
+WithoutUv = Literal["leave out", "visible alone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Thresholds of contour lengths, in px of a chop at the model's working resolution. Defaults are ours, the paper gives none.
+
+    A contour is where the smoothed brightness crosses the chop's median plus or minus a contrast. Visible images are in parts of
+    their 92nd percentile (0 to 1.6), UV images in parts of white (0 to 1), since most of a UV image is dark.
+    """
+
+    contrast: float = 0.10  #: of visible chops; well above a camera's noise and the fall of light across a chop
+    uv_contrast: float = 0.06  #: of UV chops: 15 of 255 gray levels
+    smoothing: float = 1.5  #: deviation of the Gaussian in px that takes the noise out
+    crystal: float = 40.0  #: P9, visible chop: the outline of a body of about 13 px across
+    crystal_uv: float = 20.0  #: P9, its UV mate: glowing bodies look smaller than they are
+    precipitate: float = 120.0  #: P10
+    other: float = 60.0  #: P10
+    rim: float = 80.0  #: P11: about half of a chop's width
+    without_uv: WithoutUv = "leave out"  #: crystal images that have no UV mate; P9 wants both
+    chromophores: tuple[str, ...] = ()  #: plates and proteins whose crystals the visible image alone decides on (P29)
+
+    def has_chromophore(self, plate: str, proteins: Iterable[str]) -> bool:
+        """Whether a plate, or a protein on it, is listed; capital and small letters are alike."""
+        listed = {name.casefold() for name in self.chromophores}
+        return any(name.casefold() in listed for name in (plate, *proteins))
+
+
+def with_values(rules: Rules, values: Iterable[str]) -> Rules:
+    """``rules`` with ``NAME=NUMBER`` put in for its thresholds. Raises ``ValueError`` with one line for a name or number it can not take."""
+    numbers = {field.name for field in dataclasses.fields(Rules) if isinstance(field.default, float)}
+    changes: dict[str, float] = {}
+    for text in values:
+        name, _, number = text.partition("=")
+        if name not in numbers:
+            raise ValueError(f"{text!r} is not NAME=NUMBER with a name of {', '.join(sorted(numbers))}")
+        try:
+            changes[name] = float(number)
+        except ValueError:
+            raise ValueError(f"{text!r}: {number!r} is not a number") from None
+        if not (0 <= changes[name] < 1e6):
+            raise ValueError(f"{text!r}: a threshold is a number from 0 on")
+    return dataclasses.replace(rules, **changes)  # type: ignore[arg-type]
+
+
+def contour_length(chop: npt.NDArray[np.float32], contrast: float = Rules.contrast, smoothing: float = Rules.smoothing) -> float:
+    """Length in px of the contours in a chop (height, width): what P9 to P11 judge by.
+
+    After Gaussian smoothing with a deviation of ``smoothing`` px, the lines are followed along which brightness is ``contrast``
+    above and below the chop's median (skimage.measure.find_contours, marching squares) and their lengths added. An empty chop
+    has none, noise and slow changes of light that stay below the contrast have none, and one body of good contrast has its outline.
+
+    >>> chop = np.ones((64, 64), np.float32)
+    >>> contour_length(chop)
+    0.0
+    >>> chop[20:40, 10:50] = 0.5  # an outline of 2 (20 + 40) px, its corners rounded off
+    >>> 110 < contour_length(chop) < 120
+    True
+    """
+    from skimage.filters import gaussian
+    from skimage.measure import find_contours
+
+    smooth = gaussian(chop, sigma=smoothing, mode="nearest", preserve_range=True)
+    middle = float(np.median(smooth))
+    length = 0.0
+    for level in (middle - contrast, middle + contrast):
+        if smooth.min() < level < smooth.max():
+            length += sum(float(np.hypot(*np.diff(line, axis=0).T).sum()) for line in find_contours(smooth, level))
+    return length
+
+
+def training_class(class_name: str, visible: float, uv: float | None, *, border: bool, chromophore: bool, rules: Rules) -> str | None:
+    """The class under which a chop enters training, or None where it does not.
+
+    ``visible`` and ``uv`` are contour lengths of the chop and of its UV mate (None: no UV image), ``border`` tells that the chop
+    lies at the edge of its drop. Crystals need contours in both (P9), or in the visible chop alone where there is a chromophore
+    (P29); precipitate and other need contours (P10); a border chop of a clear drop with contours is rim (P11).
+    """
+    group = BY_NAME[class_name].group
+    if group is Group.CRYSTAL:
+        alone = chromophore or (uv is None and rules.without_uv == "visible alone")
+        seen_in_uv = alone or (uv is not None and uv > rules.crystal_uv)
+        return class_name if visible > rules.crystal and seen_in_uv else None
+    if group is Group.PRECIPITATE:
+        return class_name if visible > rules.precipitate else None
+    if group is Group.OTHER:
+        return class_name if visible > rules.other else None
+    return "rim" if class_name == "clear" and border and visible > rules.rim else class_name
