@@ -1,8 +1,8 @@
 """Which threshold (P16) fits a model: whole synthetic wells, drawn from seeds that no training uses, through the client's own code.
 
-``python -m training.threshold MODEL_FOLDER`` prints the table; ``--write`` puts the choice into ``model.toml``. The paper's 0.85 was found for
-its own network, and a threshold belongs to the network. The choice is the one with the best mean of the four groups' success rates among
-those that call at most 5 % of clear drops and empty wells crystals; it rests on synthetic wells only.
+``python -m training.threshold MODEL_FOLDER`` prints the table; ``--write`` puts the choice into ``model.toml``. The paper's 0.85 was
+found for its own network, and a threshold belongs to the network. The choice is the one with the best mean of the four groups' success
+rates among those that call at most 5 % of clear drops and empty wells crystals; it rests on synthetic wells only.
 """
 
 from __future__ import annotations
@@ -38,8 +38,10 @@ CANDIDATES = tuple(round(0.30 + 0.05 * step, 2) for step in range(14))
 
 @dataclass(frozen=True, slots=True)
 class Well:
-    """A drawn well: its ``group`` in truth (a well without a drop counts as clear), and each class's ``best`` probability over all
-    windows, shape (13,), None where no drop was found."""
+    """A drawn well: its ``group`` in truth (a well without a drop counts as clear).
+
+    ``best`` (13,) is each class's largest probability over all windows, None where no drop was found.
+    """
 
     group: Group
     best: npt.NDArray[np.float64] | None
@@ -47,7 +49,7 @@ class Well:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a threshold gives: success rate of each group (P19, unsure is a miss), and the share of clear and empty wells called crystals."""
+    """What a threshold gives: success rate of each group (P19; unsure is a miss), share of clear and empty wells called crystals."""
 
     threshold: float
     success: dict[Group, float]
