@@ -61,7 +61,7 @@ _STAGES = (
 @click.option("--full", is_flag=True, help="96 synthetic wells and three inspections instead of 24 and two.")
 def demo(out: Path, full: bool) -> None:
     """Score real and synthetic wells through the whole chain on this machine."""
-    console = Console()
+    console = Console(soft_wrap=True)
     started = time.monotonic()
     settings = _set_up(out)
     wells, inspections = (96, MOST_INSPECTIONS) if full else (24, 2)
@@ -167,7 +167,7 @@ def _print_end(
     )
     console.print("Plates with coloured frames:")
     for path in pictures:
-        console.print(f"  {path}", soft_wrap=True)
+        console.print(f"  {path}")
     console.print("Everything else:")
     for what, where in (
         ("settings", out / "crystal-search.toml"),
@@ -176,5 +176,5 @@ def _print_end(
         ("CSV files", settings.csv),
         ("ledger", settings.paths.state / "ledger.sqlite"),
     ):
-        console.print(f"  {what}: {where}", soft_wrap=True)
-    console.print(f"How far each stage is: crystal-search status --settings {out / 'crystal-search.toml'}", soft_wrap=True)
+        console.print(f"  {what}: {where}")
+    console.print(f"How far each stage is: crystal-search status --settings {out / 'crystal-search.toml'}")
