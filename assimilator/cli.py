@@ -38,7 +38,7 @@ def assimilate(settings_file: Path | None, once: bool) -> None:
             events = assimilate_events(settings, ledger, grid)
             still_out = grid.open_work_units()
             if still_out != last:
-                log.info("%d work units are out", still_out)
+                log.info("work units out: %d", still_out)
             last = still_out
             if not events and still_out:
                 stop.wait(max(_POLL_SECONDS, _PAUSE_FACTOR * (time.monotonic() - begun)))

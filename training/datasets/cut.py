@@ -1,0 +1,107 @@
+"""From one scored image to the chops that enter training: drop, smallest-overlap chops (P8), rules (P9-P11)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from client_app.classify import MAX_WORKING_PIXELS, region
+from client_app.decode import decode_image
+from client_app.drop import find_drop
+from client_app.errors import ImageError
+from client_app.model import Model
+from client_app.preprocess import BRIGHTNESS_CEILING, FloatImage, gray, normalise_chops, working_size
+from crystal_search.classes import NAMES
+from crystal_search.geometry import Box, smallest_overlap_chops, window_grid
+from training.chops import MARGIN
+from training.datasets.rules import Rules, contour_length, training_class
+from training.datasets.scored_image import ImageFile, ScoredImage
+
+
+@dataclass(frozen=True, slots=True)
+class Chops:
+    """The chops of one image: ``pixels`` uint8 (n, side, side), brightness 0 to 1.6 on 0 to 255; ``labels`` uint8 (n,), class indices.
+
+    ``in_drop`` is the number of chops before the rules, ``drop`` False where no drop was found.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8]
+    in_drop: int
+    drop: bool
+
+
+def chop_side(model: Model) -> int:
+    """Side of a training chop in px: the model's window and the margin by which training shifts it."""
+    return model.spec.chops.window + MARGIN
+
+
+def drop_chops(pixels: FloatImage, drop: Box, side: int) -> tuple[list[FloatImage], list[bool]]:
+    """The smallest-overlap chops (P8) of ``drop`` in an image (height, width), and which of them lie at the drop's edge.
+
+    A drop narrower or lower than a chop (n = 0 or m = 0) grows to one chop: into the image as far as it can, then by edge
+    replication, as it does when it is scored.
+    """
+    grid = window_grid(drop, pixels.shape[1], pixels.shape[0], side, 1)
+    crop = region(pixels, grid)
+    boxes = smallest_overlap_chops(grid.width, grid.height, side, side)
+    edges = [box.x0 == 0 or box.y0 == 0 or box.x1 == grid.width or box.y1 == grid.height for box in boxes]
+    return [crop[box.y0 : box.y1, box.x0 : box.x1] for box in boxes], edges
+
+
+def cut(model: Model, scored: ScoredImage, rules: Rules) -> Chops:
+    """The chops of one image under their training classes, at each of the model's scales.
+
+    Raises ``ImageError`` with one line for an image or UV mate that can not be read, a UV mate of another size, and an absurd scale.
+    """
+    side = chop_side(model)
+    image = _open(scored.image, scored.name).convert("L")
+    mate = None if scored.uv is None else _open(scored.uv, f"UV mate of {scored.name}").convert("L")
+    if mate is not None and mate.size != image.size:
+        raise ImageError(f"its UV mate has {mate.width} x {mate.height} px, the image {image.width} x {image.height}")
+    drop = find_drop(model, image)
+    kept: list[npt.NDArray[np.uint8]] = []
+    labels: list[int] = []
+    in_drop = 0
+    chromophore = rules.has_chromophore(scored.plate, scored.proteins)
+    for scale in model.spec.scales if drop else ():
+        assert drop is not None
+        size = _working_size(model, image, scored.um_per_px, scale)
+        box = drop.box.scaled(size[0] / image.width, size[1] / image.height, *size)
+        chops, edges = drop_chops(normalise_chops(gray(image, size)), box, side)
+        mates = [None] * len(chops) if mate is None else drop_chops(gray(mate, size) / np.float32(255), box, side)[0]
+        in_drop += len(chops)
+        for chop, uv, edge in zip(chops, mates, edges, strict=True):
+            visible = contour_length(chop, rules.contrast, rules.smoothing)
+            glowing = None if uv is None else contour_length(uv, rules.uv_contrast, rules.smoothing)
+            name = training_class(scored.class_name, visible, glowing, border=edge, chromophore=chromophore, rules=rules)
+            if name is not None:
+                kept.append(as_bytes(chop))
+                labels.append(NAMES.index(name))
+    pixels = np.stack(kept) if kept else np.zeros((0, side, side), np.uint8)
+    return Chops(pixels, np.array(labels, np.uint8), in_drop, drop is not None)
+
+
+def as_bytes(chop: FloatImage) -> npt.NDArray[np.uint8]:
+    """Brightness 0 to 1.6 as 0 to 255, as training/chops.py keeps drawn chops."""
+    return np.rint(np.clip(chop, 0, BRIGHTNESS_CEILING) * (255.0 / BRIGHTNESS_CEILING)).astype(np.uint8)
+
+
+def _open(file: ImageFile, what: str) -> Image.Image:
+    try:
+        return decode_image(file.read())
+    except OSError as error:
+        raise ImageError(f"{what} can not be read ({error.strerror})") from error
+    except ImageError as error:
+        raise ImageError(f"{what}: {error}" if what.startswith("UV") else str(error)) from error
+
+
+def _working_size(model: Model, image: Image.Image, um_per_px: float | None, scale: float) -> tuple[int, int]:
+    spec = model.spec
+    width, height = working_size(image.width, image.height, um_per_px, spec.um_per_px / scale, max(1, round(spec.image_width * scale)))
+    if width * height > MAX_WORKING_PIXELS:
+        raise ImageError(f"its scale would make it {width} x {height} px large at the model's resolution")
+    return width, height
