@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 import click
 
 from crystal_search import __version__
-from crystal_search.errors import EXIT_TRY_LATER, CrystalSearchError
+from crystal_search.errors import EXIT_DONE, EXIT_TRY_LATER, CrystalSearchError
 
 _GROUP = "crystal_search.commands"
 
@@ -45,9 +45,7 @@ def crystal_search(verbose: bool) -> None:
 def main() -> None:
     """Run a command; an error of ours ends as one line and its exit code, never as a traceback."""
     try:
-        crystal_search.main(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        code = crystal_search.main(standalone_mode=False)  # what a command gave to ctx.exit comes back as a number
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -57,3 +55,4 @@ def main() -> None:
     except CrystalSearchError as error:
         print(f"crystal-search: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else EXIT_DONE)

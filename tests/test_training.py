@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 
 from client_app.model import load_model
 from crystal_search.classes import CRYSTAL_CLASSES, NAMES
+from crystal_search.geometry import Box
 from training import chops, cli, drop, export, look, loop, networks, shards
 
 keras = pytest.importorskip("keras", reason="training needs the extra [training]")
@@ -176,6 +178,14 @@ def test_batches_show_rare_classes_as_often_as_said() -> None:
     assert classes[:, 10].mean() == pytest.approx(wanted, abs=0.08)
 
 
+def test_shadows_darken_softly_and_a_little() -> None:
+    lit = np.full((80, 80), 0.9, np.float32)
+    shaded = chops.shade(lit, np.random.default_rng(1))
+    assert shaded.max() <= 0.9 + 1e-6
+    assert 0.5 < shaded.min() < 0.9
+    assert np.abs(np.diff(shaded, axis=0)).max() < 0.05
+
+
 def test_figures_by_hand() -> None:
     crystal, clear = NAMES.index(CRYSTAL_CLASSES[0]), NAMES.index("clear")
     values = np.zeros((4, 13), np.float32)
@@ -207,6 +217,23 @@ def test_augmented_views_keep_mask_and_picture_together() -> None:
 
 def test_auc_by_hand() -> None:
     assert look.auc([0.9, 0.5], [0.5, 0.1]) == 0.875  # three pairs in order, one tie
+
+
+def test_overlap_of_boxes_by_hand(tmp_path: Path) -> None:
+    outlines = tmp_path / "outlines.json"
+    square = [[0, 0], [10, 0], [10, 10], [0, 10]]
+    images = [
+        {"file": "half.jpg", "polygons": [square]},
+        {"file": "missed.jpg", "polygons": [square]},
+        {"file": "empty.jpg", "polygons": []},
+    ]
+    outlines.write_text(json.dumps({"images": images}))
+    looks = [
+        look.Looked("half.jpg", "clear", Box(0, 0, 10, 20), None, 0.0, np.zeros(13)),
+        look.Looked("missed.jpg", "clear", None, None, 0.0, np.zeros(13)),
+        look.Looked("empty.jpg", "empty_well", None, None, 0.0, np.zeros(13)),
+    ]
+    assert look.box_overlaps(looks, outlines) == [0.5, 0.0]
 
 
 def test_a_second_training_in_a_folder_needs_resume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

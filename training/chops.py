@@ -26,6 +26,8 @@ SHARES = {
     "null_experiment": 0.04, "other": 0.07, "spherulites": 0.04, "phase_separation": 0.05,
     "clear": 0.14, "clear_with_other_features": 0.06, "rim": 0.12,
 }  # fmt: skip
+#: Edges of drops may be far out of focus; crystals that are, nobody would call.
+SOFTEST = {"clear": 3.0, "rim": 3.0}
 #: Values 0 to 1.6 are kept as bytes.
 _BYTE = BRIGHTNESS_CEILING / 255.0
 
@@ -46,8 +48,21 @@ def drawer(window: int = WINDOW) -> partial[Arrays]:
     return partial(draw_examples, window + MARGIN)
 
 
-def augment(pixels: Pixels, window: int, rng: np.random.Generator) -> Pixels:
-    """Another look at one chop (side, side) of normalised brightness, (window, window): shifted, turned, other light, blur and noise."""
+def shade(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """The chop with one to three faint, round, soft shadows, as dust on the optics throws them: they mean nothing in any class."""
+    rows, columns = np.ogrid[: pixels.shape[0], : pixels.shape[1]]
+    for _ in range(int(rng.integers(1, 4))):
+        distance = np.hypot(rows - rng.uniform(0, pixels.shape[0]), columns - rng.uniform(0, pixels.shape[1]))
+        edge = np.clip((distance - rng.uniform(3, 22)) / rng.uniform(1.5, 6.0), -30, 30)
+        pixels = np.asarray(pixels * (1.0 - rng.uniform(0.01, 0.13) / (1.0 + np.exp(edge))), dtype=np.float32)
+    return pixels
+
+
+def augment(pixels: Pixels, window: int, rng: np.random.Generator, softest: float = 1.3) -> Pixels:
+    """Another look at one chop (side, side) of normalised brightness, (window, window): shifted, turned, other light, shadows, noise.
+
+    ``softest`` is the largest deviation in px of the blur that some get.
+    """
     y, x = rng.integers(pixels.shape[0] - window + 1, size=2)
     pixels = np.rot90(pixels[y : y + window, x : x + window], int(rng.integers(4)))
     if rng.random() < 0.5:
@@ -59,8 +74,10 @@ def augment(pixels: Pixels, window: int, rng: np.random.Generator) -> Pixels:
     if rng.random() < 0.3:
         pixels = np.power(np.maximum(pixels, 0.0), np.float32(np.exp(rng.normal(0.0, 0.2))))
     pixels = np.ascontiguousarray(pixels, dtype=np.float32)
-    if rng.random() < 0.2:
-        pixels = cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.3, 1.3)))
+    if rng.random() < 0.2 * softest:
+        pixels = cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.3, softest)))
+    if rng.random() < 0.3:
+        pixels = shade(pixels, rng)
     if rng.random() < 0.5:
         pixels = pixels + rng.standard_normal(pixels.shape, np.float32) * np.float32(rng.uniform(0.002, 0.02))
     return np.clip(pixels, 0.0, BRIGHTNESS_CEILING)
@@ -83,8 +100,12 @@ class Balanced:
     def __call__(self, rng: np.random.Generator, size: int) -> tuple[Pixels, Pixels]:
         """``size`` augmented chops: pixels (size, window, window, 1) and one-hot classes (size, 13)."""
         picks = [rng.choice(self.members[label]) for label in rng.choice(len(NAMES), size=size, p=self.shares)]
-        looks = [augment(self.data["pixels"][pick].astype(np.float32) * np.float32(_BYTE), self.window, rng) for pick in picks]
+        looks = [self._look(pick, rng) for pick in picks]
         return np.stack(looks)[..., np.newaxis], one_hot(self.data["labels"][picks])
+
+    def _look(self, pick: int, rng: np.random.Generator) -> Pixels:
+        softest = SOFTEST.get(NAMES[self.data["labels"][pick]], 1.3)
+        return augment(self.data["pixels"][pick].astype(np.float32) * np.float32(_BYTE), self.window, rng, softest)
 
 
 def centred(data: Arrays, window: int, start: int, end: int) -> Pixels:

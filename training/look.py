@@ -1,4 +1,4 @@
-"""A look at a model on real images while it is being chosen: a sheet of drop boxes, and how crystals rank.
+"""A look at a model on real images while it is being chosen: a sheet of drop boxes, how well they fit, how crystals rank.
 
 ``python -m training.look MODEL_FOLDER IMAGES --out DIR``, where ``IMAGES`` holds a ``labels.csv`` with the columns ``file`` and ``label``
 (crystal, precipitate, other, clear, empty_well) and, if known, ``um_per_px``.
@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +120,30 @@ def summary(looks: list[Looked]) -> list[str]:
     return lines
 
 
+def box_overlaps(looks: list[Looked], outlines: Path) -> list[float]:
+    """IoU of each drop's box with the box around its outline, 0 for a drop that was not found.
+
+    ``outlines`` is a file such as ``tests/data/drop_outlines.json``.
+    """
+    found = {one.file: one.drop for one in looks}
+    overlaps = []
+    for image in json.loads(outlines.read_text(encoding="utf-8"))["images"]:
+        corners = np.array([corner for polygon in image["polygons"] for corner in polygon])
+        if corners.size and image["file"] in found:
+            overlaps.append(_overlap(found[image["file"]], Box(*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist())))
+    return overlaps
+
+
+def _overlap(found: Box | None, true: Box) -> float:
+    """Intersection over union of two boxes."""
+    if found is None:
+        return 0.0
+    width = min(found.x1, true.x1) - max(found.x0, true.x0)
+    height = min(found.y1, true.y1) - max(found.y0, true.y0)
+    shared = max(width, 0) * max(height, 0)
+    return shared / (found.width * found.height + true.width * true.height - shared)
+
+
 def _group(name: str) -> Group:
     return CLASSES[NAMES.index(name)].group
 
@@ -127,8 +152,9 @@ def _group(name: str) -> Group:
 @click.argument("model_folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("images", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for look.csv and sheet.png.")
+@click.option("--outlines", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Drop outlines to measure the boxes with.")
 @click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Show every n-th image on the sheet.")
-def main(model_folder: Path, images: Path, out: Path, every: int) -> None:
+def main(model_folder: Path, images: Path, out: Path, outlines: Path | None, every: int) -> None:
     """Shows what a model says about labelled images."""
     model = load_model(model_folder, threads=2)
     out.mkdir(parents=True, exist_ok=True)
@@ -145,6 +171,9 @@ def main(model_folder: Path, images: Path, out: Path, every: int) -> None:
             )
     sheet(sorted(looks, key=lambda one: -one.crystal_probability)[::every], images, out / "sheet.png")
     click.echo("\n".join(summary(looks)))
+    if outlines:
+        overlaps = np.array(box_overlaps(looks, outlines))
+        click.echo(f"drop boxes: {len(overlaps)}, mean IoU {overlaps.mean():.3f}, above 0.7: {(overlaps > 0.7).sum()}")
 
 
 if __name__ == "__main__":

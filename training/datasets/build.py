@@ -46,7 +46,7 @@ class Wish:
 
     seed: int = 1
     shares: Mapping[str, float] = field(default_factory=lambda: dict(SHARES))
-    rules: Rules = Rules()
+    rules: Rules = field(default_factory=Rules)
     images_per_shard: int = 32
 
 
@@ -222,8 +222,8 @@ def make_shard(model: Model, rules: Rules, stop: Stop, job: Job, done: Any) -> S
     for place, image in enumerate(job.images):
         if stop.is_set():
             raise _stopped()
-        chops, report = cut_alone(model, image, rules)
-        reports.append(report)
+        chops, fate = cut_alone(model, image, rules)
+        reports.append(fate)
         if chops is not None:
             parts.append(chops)
             places += [place] * len(chops.labels)

@@ -75,8 +75,8 @@ def cut(model: Model, scored: ScoredImage, rules: Rules) -> Chops:
         mates = [None] * len(chops) if mate is None else drop_chops(gray(mate, size) / np.float32(255), box, side)[0]
         in_drop += len(chops)
         for chop, uv, edge in zip(chops, mates, edges, strict=True):
-            visible = contour_length(chop, rules.contrast, rules.smoothing)
-            glowing = None if uv is None else contour_length(uv, rules.uv_contrast, rules.smoothing)
+            visible = contour_length(chop, rules.contrast, rules.smoothing, rules.background)
+            glowing = None if uv is None else contour_length(uv, rules.uv_contrast, rules.smoothing, rules.background)
             name = training_class(scored.class_name, visible, glowing, border=edge, chromophore=chromophore, rules=rules)
             if name is not None:
                 kept.append(as_bytes(chop))
@@ -87,7 +87,8 @@ def cut(model: Model, scored: ScoredImage, rules: Rules) -> Chops:
 
 def as_bytes(chop: FloatImage) -> npt.NDArray[np.uint8]:
     """Brightness 0 to 1.6 as 0 to 255, as training/chops.py keeps drawn chops."""
-    return np.rint(np.clip(chop, 0, BRIGHTNESS_CEILING) * (255.0 / BRIGHTNESS_CEILING)).astype(np.uint8)
+    scaled: npt.NDArray[np.uint8] = np.rint(np.clip(chop, 0, BRIGHTNESS_CEILING) * (255.0 / BRIGHTNESS_CEILING)).astype(np.uint8)
+    return scaled
 
 
 def _open(file: ImageFile, what: str) -> Image.Image:

@@ -1,4 +1,4 @@
-"""A folder of images and a CSV file: image, label, and where the file has them plate, well, inspection, protein, uv, drop_type, um_per_px."""
+"""A folder of images and a CSV file: image, label; where it has them plate, well, inspection, protein, uv, drop_type, um_per_px."""
 
 from __future__ import annotations
 
@@ -43,9 +43,11 @@ def read_folder(table: Path, folder: Path | None = None) -> Found:
     by_name: dict[str, list[tuple[_Vote, Judgement]]] = {}
     for name, vote in votes:
         try:
-            by_name.setdefault(name, []).append((vote, judgement_of(vote.get("label"), words)))
+            said = judgement_of(vote.get("label"), words)
         except ValueError as error:
             problems.append(f"{table} line {vote.line}: {error}")
+        else:
+            by_name.setdefault(name, []).append((vote, said))
     no_plate = 0
     for name, judged in by_name.items():
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -56,13 +57,16 @@ def read_xtaltrak(xtaltrak: XtalTrak, settings: Settings, uv_profiles: Sequence[
         rows = [_Row(*row) for row in xtaltrak.query("scored_images", parameters)]
         if not rows:
             break
-        for after, group in groupby(rows, key=lambda row: row.inspection_id):
+        after = rows[-1].inspection_id
+        for _, group in groupby(rows, key=lambda row: row.inspection_id):
             found, wrong, uv_scores = _inspection(list(group), settings, uv_profiles, proteins)
             images += found
             problems += wrong
             on_uv += uv_scores
     notes = [f"XtalTrak: {on_uv} scores of UV images are left out: they say nothing of the visible one"] if on_uv else []
-    return Found(f"XtalTrak {settings.xtaltrak.database}", tuple(images), tuple(problems), tuple(notes))
+    said = "\n".join(f"{image.name} {image.class_name}" for image in images)
+    hashes = {"images and classes": hashlib.sha256(said.encode()).hexdigest()}
+    return Found(f"XtalTrak {settings.xtaltrak.database}", tuple(images), tuple(problems), tuple(notes), hashes)
 
 
 def _proteins(xtaltrak: XtalTrak) -> dict[str, tuple[str, ...]]:

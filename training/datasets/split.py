@@ -15,8 +15,8 @@ def split_plates(labels: Iterable[tuple[str, str]], seed: int, shares: Mapping[s
 
     Iterative stratification (Sechidis et al. 2011) of whole plates: the class with the fewest images left goes first; its plates,
     in the order of SHA-256 of seed and plate, go each to the part that still lacks most of that class. The order of ``labels`` is
-    of no consequence. The first plates give every part that has a share one plate, the largest share first. Raises ``ValueError`` for shares that
-    are negative or zero in all.
+    of no consequence. The first plates go one to each part that has a share, the largest share first, so that no part stays empty
+    that need not. Raises ``ValueError`` for shares that are negative, or zero in all.
     """
     if min(shares.values()) < 0 or sum(shares.values()) <= 0:
         raise ValueError(f"shares {dict(shares)} are not at least 0 and above 0 in all")
