@@ -62,9 +62,8 @@ def test_an_unknown_command_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) ->
 def test_every_announced_command_loads_and_has_a_help_line() -> None:
     context = click.Context(cli.crystal_search)
     names = cli.crystal_search.list_commands(context)
-    expected = {"demo", "score", "train", "work-generator", "assimilate", "finalize", "set-autoscore", "approve", "undo", "status"} <= set(
-        names
-    )
+    chain = {"demo", "score", "train", "work-generator", "assimilate", "finalize", "set-autoscore", "approve", "undo", "status"}
+    assert chain <= set(names)
     for name in names:
         command = cli.crystal_search.get_command(context, name)
         assert command is not None
