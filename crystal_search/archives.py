@@ -23,7 +23,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from crystal_search.atomic import atomic_file
-from crystal_search.classes import BY_NAME
+from crystal_search.classes import BY_NAME, CRYSTAL_CLASSES
 from crystal_search.errors import CrystalSearchError
 
 FORMAT_VERSION = 1
@@ -393,6 +393,8 @@ def _inconsistency(image: ImageResult) -> str | None:
             return "scored without a known class, score and probability"
         if image.score != BY_NAME[image.class_name].score:
             return f"score {image.score} is not that of {image.class_name}"
+        if image.class_name in CRYSTAL_CLASSES and (image.probability or 0.0) > (image.crystal_probability or 0.0) + 1e-6:
+            return "its crystal probability is below that of its crystal class"
     elif scored != (None, None, None):
         return f"status {image.status} with a score"
     if image.status in (Status.SCORED, Status.UNSURE):

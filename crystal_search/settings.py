@@ -11,9 +11,9 @@ import re
 import tomllib
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from crystal_search.archives import MAX_CHOPS, MAX_IMAGES
 from crystal_search.errors import SettingsError
@@ -93,6 +93,12 @@ class Search(_Section):
     imagers: list[int] = Field(default_factory=list, description="Imager numbers (field 3 of the file name).")
     only_unscored: bool = Field(True, description="Leave out drops that a person has scored.")
     priority: Literal["realtime", "archive"] = Field("archive", description="Real-time work goes before the archive.")
+
+    @model_validator(mode="after")
+    def _days_in_order(self) -> Self:
+        if self.taken_from and self.taken_to and self.taken_from > self.taken_to:
+            raise ValueError("taken_from is after taken_to: nothing would ever be found")
+        return self
 
 
 class Generator(_Section):
@@ -177,13 +183,23 @@ def settings_path(explicit: Path | None = None) -> Path:
     return explicit or Path(os.environ.get(FILE_VARIABLE) or FILE_NAME)
 
 
+def _line(issue: Any) -> str:
+    """One mistake in a person's words."""
+    where = _where(issue["loc"])
+    if issue["type"] == "extra_forbidden":
+        return f"{where}: unknown key; `crystal-search settings` lists every key"
+    if issue["loc"] == ("search",) and issue["type"] == "list_type":
+        return "search: write [[search]] with double brackets, for there may be several"
+    return f"{where}: {issue['msg'].removeprefix('Value error, ')}"
+
+
 def load_settings(explicit: Path | None = None) -> Settings:
     """Read and check the settings. Without a file, the defaults; a file that was named but is not there is an error.
 
     Raises ``SettingsError`` with one line for each mistake.
     """
     path = settings_path(explicit)
-    if not path.exists() and explicit is None and FILE_VARIABLE not in os.environ:
+    if not path.exists() and explicit is None and not os.environ.get(FILE_VARIABLE):
         return _resolve(Settings(), Path.cwd())
     try:
         content = tomllib.loads(path.read_bytes().decode())
@@ -196,7 +212,7 @@ def load_settings(explicit: Path | None = None) -> Settings:
     try:
         return _resolve(Settings.model_validate(content), path.resolve().parent)
     except ValidationError as error:
-        lines = [f"{path}: {_where(issue['loc'])}: {issue['msg'].removeprefix('Value error, ')}" for issue in error.errors()]
+        lines = [f"{path}: {_line(issue)}" for issue in error.errors()]
         raise SettingsError("\n".join(lines)) from error
 
 

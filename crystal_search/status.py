@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Column, Connection, func, select
 
-from crystal_search.ledger import open_ledger
+from crystal_search.ledger import open_existing_ledger
 from crystal_search.ledger.schema import BatchState, ImageState, WorkUnitState, batches, images, refusals, work_units, writes
 from crystal_search.settings import load_settings
 
@@ -122,7 +122,7 @@ def _tables(status: Status) -> list[Table]:
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
 def status(settings_file: Path | None, as_json: bool) -> None:
     """Tell how far each stage is, and why images stopped."""
-    with open_ledger(load_settings(settings_file).ledger_url) as ledger, ledger.read() as connection:
+    with open_existing_ledger(load_settings(settings_file).ledger_url) as ledger, ledger.read() as connection:
         found = read_status(connection)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))

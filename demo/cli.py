@@ -27,7 +27,7 @@ from viewer.plate_picture import PlateTile, plate_picture
 from viewer.plate_scores import plate_tiles
 
 _SETTINGS = """\
-# The demo's settings; README.md lists every key.
+# The demo's settings; `crystal-search settings` prints every key.
 [paths]
 state = "state"
 images = "images"
@@ -177,4 +177,4 @@ def _print_end(
         ("ledger", settings.paths.state / "ledger.sqlite"),
     ):
         console.print(f"  {what}: {where}")
-    console.print(f"How far each stage is: crystal-search status --settings {out / 'crystal-search.toml'}")
+    console.print(f"How far each stage is: {Path(sys.argv[0]).parent / 'crystal-search'} status --settings {out / 'crystal-search.toml'}")

@@ -85,7 +85,17 @@ def test_each_mistake_is_one_line_with_its_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["[paths]\nimage = 'x'\n", "[path]\n", "[[search]]\nname = 'x'\nbarcodes = '*'\n", "x = 1\n"])
 def test_an_unknown_key_is_a_mistake(tmp_path: Path, text: str) -> None:
     (line,) = mistakes(tmp_path, text)
-    assert "not permitted" in line
+    assert "unknown key" in line
+
+
+def test_one_bracket_too_few_is_explained(tmp_path: Path) -> None:
+    (line,) = mistakes(tmp_path, "[search]\nname = 'x'\n")
+    assert "[[search]]" in line
+
+
+def test_days_the_wrong_way_round_are_a_mistake(tmp_path: Path) -> None:
+    (line,) = mistakes(tmp_path, "[[search]]\nname = 'x'\ntaken_from = 2026-02-01\ntaken_to = 2026-01-01\n")
+    assert "taken_from is after taken_to" in line
 
 
 @pytest.mark.parametrize(

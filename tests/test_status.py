@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 from generator_lab import Lab, image_name, make_lab
 from sqlalchemy import text
 
+from crystal_search.errors import UsageError
 from crystal_search.status import status
 
 
@@ -18,8 +20,17 @@ def told(lab: Lab, *options: str) -> str:
     return result.output
 
 
+def test_without_a_ledger_it_says_so_and_makes_none(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    with pytest.raises(UsageError, match="no ledger at"):
+        told(lab)
+    assert not list(tmp_path.rglob("ledger.sqlite"))
+
+
 def test_before_anything_has_happened(tmp_path: Path) -> None:
-    found = json.loads(told(make_lab(tmp_path), "--json"))
+    lab = make_lab(tmp_path)
+    lab.ledger().close()
+    found = json.loads(told(lab, "--json"))
     assert set(found["images"].values()) | set(found["work_units"].values()) | set(found["batches"].values()) == {0}
     assert found["reasons"] == found["refused_results"] == found["last_writes"] == []
 

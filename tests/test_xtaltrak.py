@@ -333,6 +333,8 @@ def test_paging_gives_exactly_the_images_that_match_in_order(
     protect: Protect,
     limit: int,
 ) -> None:
+    if first and last and first > last:
+        first, last = last, first
     rows, scores = lab
     fill(xtaltrak, rows, scores)
     by_id = {row.inspection_id: row for row in rows}
@@ -428,3 +430,26 @@ def test_a_page_is_found_by_key_and_not_by_reading_all_rows(xtaltrak: XtalTrak) 
     ]
     assert plan[0].startswith("SEARCH m USING PRIMARY KEY")
     assert not [step for step in plan if step.startswith("SCAN") or "B-TREE" in step], plan
+
+
+# ---- a clumsy admin ------------------------------------------------------------------------------------------------
+
+
+def test_a_database_without_our_tables_is_a_matter_of_the_settings(tmp_path: Path) -> None:
+    section = settings.XtalTrak(database=tmp_path / "foreign.sqlite")
+    with closing(sqlite3.connect(section.database)) as connection, connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+    search = Search(name="x")
+    with open_xtaltrak(section) as xtaltrak, pytest.raises(SettingsError, match=r"no such table.*xtaltrak\.names"):
+        xtaltrak.find_images(search, START, 10)
+
+
+def test_a_dangling_link_is_skipped_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    good = put(folder, image_name(1, 6, 1), folder="")
+    (folder / image_name(1, 7, 1)).symlink_to(tmp_path / "gone.jpg")
+    report = import_folder(folder, tmp_path / "images")
+    assert report.added == 1
+    assert len(report.skipped) == 1
+    assert "can not be read" in report.skipped[0]
+    assert good.is_file()

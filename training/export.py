@@ -92,7 +92,7 @@ def write_settings(folder: Path, tables: Mapping[str, Mapping[str, Any]]) -> Non
         "drop_types": ["vapour diffusion"],
         "calibration": {"temperature": 1.0},
         "licences": {
-            "weights": "the project's own licence",
+            "weights": "Apache-2.0, as this project",
             "training_data": "drawn by training/synthetic of this project; no photograph was used",
         },
     }

@@ -6,13 +6,15 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
+from crystal_search.classes import PRIORITY
 from crystal_search.ledger.schema import artscores, images
 from crystal_search.plate import Drop, Well
 from viewer.plate_picture import PlateTile
 
 
 def plate_tiles(ledger: Connection, barcode: str, inspection: int, image_root: Path, people: dict[int, str]) -> list[PlateTile]:
-    """The drops of one inspection in XtalTrak's order, each by its newest scoring.
+    """The drops of one inspection in XtalTrak's order, one tile a drop: its newest scoring and, of several images (profiles), the one
+    that counts most: the class of highest priority, then the largest probability.
 
     ``people`` maps an INSPECTID to the score that a person gave.
     """
@@ -22,14 +24,18 @@ def plate_tiles(ledger: Connection, barcode: str, inspection: int, image_root: P
         .where(images.c.barcode == barcode, images.c.inspection_number == inspection)
         .order_by(images.c.plate_column, images.c.plate_row, images.c.subwell, images.c.scoring_id)
     )
-    newest: dict[tuple[int, str], PlateTile] = {}
+    best: dict[Drop, tuple[tuple[int, int, float], PlateTile]] = {}
     for row in rows:
-        newest[row.inspection_id, row.image_name] = PlateTile(
-            drop=Drop(barcode, Well(row.plate_column, row.plate_row), row.subwell),
+        drop = Drop(barcode, Well(row.plate_column, row.plate_row), row.subwell)
+        tile = PlateTile(
+            drop=drop,
             image=image_root / barcode / str(inspection) / row.image_name,
             status=row.state,
             class_name=row.class_name,
             probability=row.probability,
             person=people.get(row.inspection_id),
         )
-    return list(newest.values())
+        rank = (row.scoring_id, -PRIORITY.get(row.class_name, len(PRIORITY)), row.probability or 0.0)
+        if drop not in best or rank > best[drop][0]:
+            best[drop] = (rank, tile)
+    return [tile for _, tile in best.values()]

@@ -18,7 +18,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 
 from crystal_search.databases import BUSY_SECONDS, configure_sqlite, explain_sqlite
-from crystal_search.errors import SettingsError, TryAgainLater
+from crystal_search.errors import SettingsError, TryAgainLater, UsageError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BEGIN = "crystal_search_begin"
@@ -74,11 +74,22 @@ def open_ledger(url: str) -> Ledger:
     return ledger
 
 
+def open_existing_ledger(url: str) -> Ledger:
+    """Open a ledger that is there already: who only wants to look, or to decide on a batch, makes no new one.
+
+    Raises ``UsageError`` when there is none yet, else as ``open_ledger``.
+    """
+    parsed = make_url(url) if url.startswith("sqlite") else None
+    if parsed is not None and parsed.database and not Path(parsed.database).is_file():
+        raise UsageError(f"no ledger at {parsed.database}: nothing was queued with these settings yet; is --settings right?")
+    return open_ledger(url)
+
+
 def _checked(url: str) -> URL:
     """The URL with its driver; directories of a SQLite file are made."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise SettingsError("ledger.url: not a SQLAlchemy URL such as sqlite:////srv/ledger.sqlite or postgresql://host/name") from None
     backend = parsed.get_backend_name()
     if backend == "postgresql":
@@ -97,7 +108,7 @@ def _engine(url: URL) -> Engine:
         try:
             return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
         except (ModuleNotFoundError, NoSuchModuleError) as error:
-            raise SettingsError("ledger.url: PostgreSQL needs its driver: pip install 'crystal-search[postgres]'") from error
+            raise SettingsError("ledger.url: PostgreSQL needs its driver: pip install psycopg[binary] (the extra `postgres`)") from error
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")

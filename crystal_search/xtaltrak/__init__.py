@@ -95,6 +95,10 @@ class XtalTrak:
         except sqlite3.Error as error:
             if explained := explain_sqlite(error, self._what):
                 raise explained from error
+            if str(error).startswith(("no such table", "no such column")):
+                raise SettingsError(
+                    f"{self._what}: {error}: check xtaltrak.database and xtaltrak.names; `crystal-search load FOLDER` makes an embedded one"
+                ) from error
             raise
 
 

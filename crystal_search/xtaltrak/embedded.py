@@ -119,11 +119,14 @@ def import_folder(folder: Path, image_root: Path) -> Report:
         except MalformedNameError as error:
             skipped.append(str(error))
             continue
-        if not target.exists():
-            _link_or_copy(path, target)
-            added += 1
-        elif not target.samefile(path) and target.read_bytes() != path.read_bytes():
-            skipped.append(f"{path.name!r}: another image of that name is in {target.parent}")
+        try:
+            if not target.exists():
+                _link_or_copy(path, target)
+                added += 1
+            elif not target.samefile(path) and target.read_bytes() != path.read_bytes():
+                skipped.append(f"{path.name!r}: another image of that name is in {target.parent}")
+        except OSError as error:  # a dangling link, a file without permission: it fails alone
+            skipped.append(f"{path.name!r}: can not be read ({error.strerror or error})")
     return Report(added, tuple(skipped))
 
 
@@ -160,6 +163,8 @@ def load(folder: Path, settings_file: Path | None) -> None:
     skipped = sorted({*imported.skipped, *loaded.skipped})
     for line in skipped:
         _log.warning("skipped %s", line)
+    if not (imported.added or loaded.added or skipped):
+        _log.info("%s: no image that is new", folder)
     _log.info("%d images new in %s, %d new in XtalTrak, %d skipped", imported.added, configured.paths.images, loaded.added, len(skipped))
     if skipped:
         raise click.exceptions.Exit(EXIT_SOME_FAILED)
