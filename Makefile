@@ -34,7 +34,7 @@ $(VENV)/.test-ready: pyproject.toml requirements.lock | $(BIN)/python
 # Package indexes are left out of the file on purpose: a site has its own.
 lock: $(VENV)/.test-ready
 	$(BIN)/pip-compile --quiet --strip-extras --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-annotate \
-	  --extra training --extra oracle --extra postgres --extra build --extra dev --output-file requirements.lock pyproject.toml
+	  --extra training --extra viewer --extra oracle --extra postgres --extra build --extra dev --output-file requirements.lock pyproject.toml
 
 clean:
 	rm -rf $(VENV) demo-output dist
