@@ -5,7 +5,12 @@ BIN := $(VENV)/bin
 # The lock pins exactly what was tested; pyproject.toml has the lower bounds.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
-.PHONY: demo test lint lock clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint lock clean
+help:
+	@echo "make demo   real and synthetic wells through the whole chain; pictures and scores in demo-output/"
+	@echo "make test   linters, type checker and every test"
+
 demo: $(VENV)/.demo-ready
 	$(BIN)/crystal-search demo $(DEMO)
 

@@ -27,6 +27,7 @@ def assimilate(settings: Settings, ledger: Ledger, grid: Grid) -> int:
     """Drive the grid on and take in what came back; returns how many events that were.
 
     Raises ``TryAgainLater`` when the disk is full or away, or the ledger is; nothing is lost, the grid tells its events again.
+    Raises ``SettingsError`` when all work that is left waits for another model or other settings.
     """
     try:
         events = grid.poll()
@@ -51,6 +52,10 @@ def _take_in(settings: Settings, ledger: Ledger, event: Returned | Refused | Gav
 def _returned(settings: Settings, ledger: Ledger, event: Returned) -> None:
     with ledger.read() as connection:
         unit = find_work_unit(connection, event.work_unit)
+    if unit is not None and not unit.is_out:  # its failed images may be in another work unit by now
+        _log.info("%s: had ended before", unit.name)
+        _packed(settings, unit.name).unlink(missing_ok=True)
+        return
     try:
         answer = _answer(unit, event)
     except ArchiveError as error:  # the grid's validator knows the work unit's file, not the ledger
@@ -58,10 +63,7 @@ def _returned(settings: Settings, ledger: Ledger, event: Returned) -> None:
         _gave_up(settings, ledger, event.work_unit, str(error))
         return
     assert unit is not None
-    if unit.is_out:
-        _accept(settings, ledger, unit, answer, event.path)
-    else:
-        _log.info("%s: had ended before", unit.name)
+    _accept(settings, ledger, unit, answer, event.path)
     _packed(settings, unit.name).unlink(missing_ok=True)
 
 

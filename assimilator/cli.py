@@ -10,8 +10,10 @@ import click
 
 from assimilator.assimilate import assimilate as assimilate_events
 from assimilator.validate import validator
+from crystal_search.errors import SettingsError, TryAgainLater
 from crystal_search.grid import open_grid
 from crystal_search.ledger import open_ledger
+from crystal_search.leftovers import sweep_partials
 from crystal_search.service import Stop, run_service
 from crystal_search.settings import load_settings
 
@@ -29,13 +31,19 @@ def assimilate(settings_file: Path | None, once: bool) -> None:
     settings = load_settings(settings_file)
     log = logging.getLogger("assimilate")
     grid = open_grid(settings, validator(settings.work_units))
+    sweep_partials(settings.results, settings.refused)
     with open_ledger(settings.ledger_url) as ledger:
         last = 0
 
         def one_round(stop: Stop) -> bool:
             nonlocal last
             begun = time.monotonic()
-            events = assimilate_events(settings, ledger, grid)
+            try:
+                events = assimilate_events(settings, ledger, grid)
+            except SettingsError as error:
+                if once:
+                    raise
+                raise TryAgainLater(str(error)) from error  # somebody may mend the model meanwhile
             still_out = grid.open_work_units()
             if still_out != last:
                 log.info("work units out: %d", still_out)

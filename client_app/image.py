@@ -19,7 +19,7 @@ from client_app.model import Model
 from client_app.overlay import overlay
 from crystal_search.archives import ChopResult, ImageResult, Status
 from crystal_search.classes import BY_NAME
-from crystal_search.errors import CrystalSearchError
+from crystal_search.errors import CrystalSearchError, TryAgainLater
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +47,15 @@ def score_image(
     """The result of one image, and its overlay as JPEG where ``wish`` wants one.
 
     Never raises for what is wrong with the image, nor for what fails because of it (memory, a network): that is status
-    ``failed`` with one line why. ``read`` returns the file's bytes and may raise a ``CrystalSearchError``.
+    ``failed`` with one line why. ``read`` returns the file's bytes and may raise a ``CrystalSearchError``; ``TryAgainLater``, a disk
+    that does not answer just now, is not the image's fault and passes.
     """
     start = time.perf_counter()
     picture: bytes | None = None
     try:
         result, picture = _score(model, wish, image_id, decode_image(read()), um_per_px)
+    except TryAgainLater:
+        raise
     except CrystalSearchError as error:
         result = _failed(image_id, str(error))
     except MemoryError:

@@ -296,6 +296,17 @@ def _stopped_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _refuse_foreign(path: Path, files: dict[str, Path]) -> None:
+    """Raise ``UsageError`` when ``path`` holds scores of images that this call would drop; the same images are simply scored again."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            foreign = [row["image"] for row in csv.DictReader(file) if row.get("image") and row["image"] not in files]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return  # no table that could be lost
+    if foreign:
+        raise UsageError(f"{path} holds scores of other images ({len(foreign)}, such as {foreign[0]}): name another --out, or move it away")
+
+
 @click.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for scores.csv and overlays/.")
@@ -321,6 +332,7 @@ def score(
     DIR/overlays a picture of each drop with its best chops. A run that was stopped continues when it is started again.
     """
     files = find_images(paths)
+    _refuse_foreign(out / CSV_NAME, files)
     loaded = load_model(model or default_model_folder())
     wish = Wish(loaded.step(step), loaded.spec.threshold if threshold is None else threshold, chops, frozenset({"all"}))
     with _stopped_by_sigterm():

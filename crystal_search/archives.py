@@ -7,6 +7,7 @@ extracted to a path that the archive chose.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import re
@@ -24,7 +25,7 @@ import msgspec
 
 from crystal_search.atomic import atomic_file
 from crystal_search.classes import BY_NAME, CRYSTAL_CLASSES
-from crystal_search.errors import CrystalSearchError
+from crystal_search.errors import CrystalSearchError, TryAgainLater
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -219,6 +220,16 @@ _ZIP64_LOCATOR, _ZIP64_LOCATOR_LENGTH = b"PK\x06\x07", 20
 _DIRECTORY_BYTES_AN_ENTRY = 512
 
 
+#: Reading ends so because of the archive: no file, or an impossible place in it. Any other error is the disk's or the network's.
+_NOT_PASSING = {None, errno.EINVAL, errno.EOVERFLOW, errno.ENOENT, errno.EISDIR, errno.ENOTDIR}
+
+
+def _unreadable(path: Path, entry: str, error: OSError) -> CrystalSearchError:
+    """What a failed read says: of the archive, or of a disk or server that may work again later."""
+    line = f"{path.name}: {entry}can not be read ({error.strerror or error})"
+    return ArchiveError(line) if error.errno in _NOT_PASSING else TryAgainLater(f"{line}; try again later")
+
+
 @contextmanager
 def _open_zip(path: Path, max_bytes: int, max_entries: int) -> Iterator[zipfile.ZipFile]:
     """A ZIP whose directory has been checked: sizes, counts, names, kinds, and methods."""
@@ -232,7 +243,7 @@ def _open_zip(path: Path, max_bytes: int, max_entries: int) -> Iterator[zipfile.
     except FileNotFoundError as error:
         raise ArchiveError(f"{path.name}: no such file") from error
     except OSError as error:
-        raise ArchiveError(f"{path.name}: can not be read ({error.strerror or error})") from error
+        raise _unreadable(path, "", error) from error
     with archive:
         _check_directory(path, archive.infolist(), max_bytes, max_entries)
         yield archive
@@ -282,8 +293,10 @@ def _read_entry(path: Path, archive: zipfile.ZipFile, name: str, limit: int) -> 
             content = file.read(limit + 1)
     except KeyError as error:
         raise ArchiveError(f"{path.name}: {name} is missing") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise ArchiveError(f"{path.name}: {name} can not be read ({error})") from error
+    except OSError as error:
+        raise _unreadable(path, f"{name} ", error) from error
     if len(content) > limit:
         raise ArchiveError(f"{path.name}: {name} is larger than {limit} bytes")
     return content
@@ -329,7 +342,8 @@ def open_work_unit(path: Path) -> Iterator[WorkUnit]:
 def read_results(path: Path) -> Results:
     """The results of an archive, checked in themselves (``check_results`` compares them with the work unit).
 
-    Raises ``ArchiveError`` with one line for anything that is not exactly a result archive of this format.
+    Raises ``ArchiveError`` with one line for anything that is not exactly a result archive of this format, ``TryAgainLater`` when
+    the disk fails.
     """
     with _open_zip(path, MAX_RESULT_BYTES, MAX_IMAGES + 1) as archive:
         results = _decode(path, RESULTS, _read_entry(path, archive, RESULTS, _MAX_JSON_BYTES), Results)

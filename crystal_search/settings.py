@@ -111,6 +111,9 @@ class Generator(_Section):
     max_open_work_units: Annotated[int, Field(ge=1)] = Field(
         1000, description="Archive work waits while the grid has this many; real-time work does not."
     )
+    retry_hours: Annotated[float, Field(ge=0)] = Field(
+        48.0, description="Images that are missing, empty or unreadable are looked for again while their inspection is younger than this."
+    )
     poll_seconds: Annotated[float, Field(gt=0)] = Field(30.0, description="Pause between rounds of every service.")
 
 
@@ -123,6 +126,9 @@ class GridSettings(_Section):
     )
     threads: Annotated[int, Field(ge=1, le=256)] = Field(1, description="Threads of each client.")
     attempts: Annotated[int, Field(ge=1, le=10)] = Field(3, description="How often work is sent in all before the grid gives it up.")
+    deadline_seconds: Annotated[float, Field(gt=0)] = Field(
+        1800.0, description="A client that makes no progress for so long is stopped; it is started again and goes on where it was."
+    )
 
 
 class Finalizer(_Section):

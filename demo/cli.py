@@ -14,15 +14,17 @@ from rich.table import Table
 from sqlalchemy import func, select
 from tqdm import tqdm
 
+from crystal_search.archives import read_overlay
 from crystal_search.atomic import write_atomically
 from crystal_search.classes import BY_NAME
 from crystal_search.errors import CrystalSearchError
 from crystal_search.ledger import open_ledger
-from crystal_search.ledger.schema import artscores
+from crystal_search.ledger.schema import artscores, batches, images, work_units
+from crystal_search.plate import Drop, Well
 from crystal_search.settings import Settings, load_settings
 from crystal_search.xtaltrak.embedded import create_embedded, load_images
-from demo.people import enter_peoples_scores, peoples_scores
-from demo.plates import MOST_INSPECTIONS, REAL_PLATE, SYNTHETIC_PLATE, draw_synthetic_plate, place_real_images
+from demo.people import enter_peoples_scores, our_scores, peoples_scores
+from demo.plates import MOST_INSPECTIONS, REAL_PLATE, SYNTHETIC_PLATE, draw_synthetic_plate, place_real_images, truth
 from viewer.plate_picture import PlateTile, plate_picture
 from viewer.plate_scores import plate_tiles
 
@@ -45,6 +47,8 @@ priority = "realtime"
 images_per_work_unit = 8
 """
 
+_IMAGES = Path(__file__).parent / "images"
+
 #: The services in the order in which an image meets them; in a lab each runs for good.
 _STAGES = (
     ("work-generator", "rows from XtalTrak -> files on disk -> work units -> grid"),
@@ -65,7 +69,7 @@ def demo(out: Path, full: bool) -> None:
     started = time.monotonic()
     settings = _set_up(out)
     wells, inspections = (96, MOST_INSPECTIONS) if full else (24, 2)
-    real = place_real_images(Path(__file__).parent / "images", settings.paths.images)
+    real = place_real_images(_IMAGES, settings.paths.images)
     console.print(
         f"[bold]1[/] Images: {real} real ones (open licences, see NOTICE) and {wells} synthetic wells x {inspections} inspections"
     )
@@ -81,8 +85,11 @@ def demo(out: Path, full: bool) -> None:
         _run(out, command)
     new = _scored(settings) - before
     tiles = _tiles(settings, inspections)
-    _print_scores(console, tiles)
+    known = truth(_IMAGES, wells, inspections)
+    written = our_scores(settings.xtaltrak.database, settings.xtaltrak.scorer)
+    _print_scores(console, tiles, known, written)
     pictures = _draw_pictures(out, tiles)
+    _unpack_overlays(settings, out / "overlays")
     _print_end(console, settings, out, pictures, tiles, new, time.monotonic() - started)
 
 
@@ -117,9 +124,15 @@ def _tiles(settings: Settings, inspections: int) -> dict[tuple[str, int], list[P
         return {(plate, number): plate_tiles(connection, plate, number, settings.paths.images, people) for plate, number in plates}
 
 
-def _print_scores(console: Console, tiles: dict[tuple[str, int], list[PlateTile]]) -> None:
-    table = Table(title="ARTscores, and what people said", header_style="bold")
-    for column in ("plate", "insp.", "drop", "ARTscore", "class", "prob.", "person"):
+def _print_scores(
+    console: Console,
+    tiles: dict[tuple[str, int], list[PlateTile]],
+    known: dict[tuple[str, int, Well], str],
+    written: set[tuple[str, int, Well]],
+) -> None:
+    """One row a drop: the ARTscore, whether it is in XtalTrak's score table, what people said, and what is known of the drop."""
+    table = Table(title="ARTscores, what people said, and what is known", header_style="bold")
+    for column in ("plate", "insp.", "drop", "ARTscore", "class", "prob.", "in XtalTrak", "person", "known"):
         table.add_column(column, justify="right" if column == "prob." else "left")
     for (plate, number), drops in tiles.items():
         for tile in drops:
@@ -132,10 +145,45 @@ def _print_scores(console: Console, tiles: dict[tuple[str, int], list[PlateTile]
                 f"[{colour}]■[/] {row.score}" if row else (tile.status or "not scored").replace("_", " "),
                 row.title if row else "",
                 f"{tile.probability:.2f}" if tile.probability is not None else "",
+                "" if row is None else "yes" if (plate, number, tile.drop.well) in written else "withheld",
                 tile.person or "",
+                known.get((plate, number, tile.drop.well), ""),
             )
         table.add_section()
     console.print(table)
+    console.print(
+        "withheld: a person has scored that drop, at this inspection or another. known: what was drawn, or the label of a real image."
+    )
+    for title, chosen in (("synthetic wells", SYNTHETIC_PLATE), ("real images", REAL_PLATE)):
+        judged = [
+            (_group(tile), known[plate, number, tile.drop.well])
+            for (plate, number), drops in tiles.items()
+            for tile in drops
+            if plate == chosen and (plate, number, tile.drop.well) in known
+        ]
+        right = sum(group == truth_group or (truth_group == "empty" and group in ("no_drop", "clear")) for group, truth_group in judged)
+        console.print(f"Group as known: {right} of {len(judged)} {title}")
+
+
+def _group(tile: PlateTile) -> str | None:
+    """The group of a drop's ARTscore, or its status."""
+    return BY_NAME[tile.class_name].group.value if tile.class_name else tile.status
+
+
+def _unpack_overlays(settings: Settings, folder: Path) -> None:
+    """The overlays, which lie in the result archives under random names, by plate, inspection and drop."""
+    with open_ledger(settings.ledger_url) as ledger, ledger.read() as connection:
+        rows = connection.execute(
+            select(images, work_units.c.name.label("unit"), batches.c.name.label("batch"))
+            .join(work_units, work_units.c.id == images.c.work_unit_id)
+            .join(batches, batches.c.id == work_units.c.batch_id)
+            .order_by(images.c.scoring_id)
+        ).all()
+    for row in rows:
+        archive = settings.results / row.batch / f"{row.unit}.zip"
+        if archive.is_file() and (picture := read_overlay(archive, row.public_id.hex())) is not None:
+            drop = Drop(row.barcode, Well(row.plate_column, row.plate_row), row.subwell)
+            write_atomically(folder / f"{row.barcode}_{row.inspection_number}_{drop.label}.jpg", picture)
 
 
 def _draw_pictures(out: Path, tiles: dict[tuple[str, int], list[PlateTile]]) -> list[Path]:
@@ -172,7 +220,8 @@ def _print_end(
     for what, where in (
         ("settings", out / "crystal-search.toml"),
         ("embedded XtalTrak", settings.xtaltrak.database),
-        ("results and overlays (ZIP)", settings.results),
+        ("overlays, the best regions drawn", out / "overlays"),
+        ("results (ZIP)", settings.results),
         ("CSV files", settings.csv),
         ("ledger", settings.paths.state / "ledger.sqlite"),
     ):

@@ -9,11 +9,12 @@ from pathlib import Path
 from crystal_search.plate import Well
 from demo.plates import REAL_PLATE, SYNTHETIC_PLATE
 
-#: (plate, inspection, well, score, person): one drop scored at its latest inspection, one at an earlier one, one real drop.
+#: (plate, inspection, well, score, person): at the latest inspection, at an earlier one, a real drop, another opinion.
 _SCORES = (
     (REAL_PLATE, 1, "A02", "23", "alice"),
     (SYNTHETIC_PLATE, 1, "B01", "01", "bob"),
     (SYNTHETIC_PLATE, 2, "D01", "13", "alice"),
+    (SYNTHETIC_PLATE, 2, "A02", "31", "carol"),
 )
 
 
@@ -40,3 +41,14 @@ def peoples_scores(database: Path, our_scorer: str) -> dict[int, str]:
                 "SELECT INSPECTID, SCORE FROM I_SCORES WHERE SCOREDBY IS NULL OR SCOREDBY <> ? ORDER BY SCOREDATE, SCOREID", (our_scorer,)
             ).fetchall()
         )
+
+
+def our_scores(database: Path, our_scorer: str) -> set[tuple[str, int, Well]]:
+    """Plate, inspection and well of every ARTscore that is in XtalTrak's score table."""
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute(
+            "SELECT i.BARCODEID, i.INSPECTNUMBER, i.COL, i.I_ROW FROM I_SCORES s JOIN I_INSPECTIONS i ON i.INSPECTID = s.INSPECTID"
+            " WHERE s.SCOREDBY = ?",
+            (our_scorer,),
+        ).fetchall()
+    return {(plate, number, Well(column, row)) for plate, number, column, row in rows}

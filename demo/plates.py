@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -13,6 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from crystal_search.atomic import write_atomically
+from crystal_search.classes import BY_NAME
 from crystal_search.plate import Well
 from training.synthetic import draw_time_course
 
@@ -53,6 +55,12 @@ class SyntheticDrop:
     classes: tuple[str | None, ...]
 
 
+#: What is known of the real images: by their data set (MARCO), by their file name, or by a look of a non-expert.
+_KNOWN = {"97wo": "crystal", "small": "crystal", "A01": "crystal", "A02": "crystal"} | {
+    f"gsk_{group}": group.removesuffix("s") for group in ("crystals", "clear", "precipitate", "other")
+}
+
+
 def image_name(imager: str, barcode: str, inspection: int, day: date, well: Well, profile: str) -> str:
     """A CrystalTrak file name for a demo image of subwell 1."""
     return (
@@ -61,11 +69,15 @@ def image_name(imager: str, barcode: str, inspection: int, day: date, well: Well
     )
 
 
+def real_wells(source: Path) -> dict[Well, Path]:
+    """Where each of the openly licensed images lies on plate REAL0001."""
+    return {Well(1 + index % 5, 1 + index // 5): image for index, image in enumerate(sorted(source.glob("*.jp*g")))}
+
+
 def place_real_images(source: Path, image_root: Path) -> int:
     """Lay the openly licensed images out as plate REAL0001, inspection 1; how many there are."""
-    images = sorted(source.glob("*.jp*g"))
-    for index, image in enumerate(images):
-        well = Well(1 + index % 5, 1 + index // 5)
+    images = real_wells(source)
+    for well, image in images.items():
         profile = _ROCK_IMAGER if image.name.startswith("97wo_") else _UNKNOWN
         target = image_root / REAL_PLATE / "1" / image_name("001", REAL_PLATE, 1, _FIRST_DAY, well, profile)
         if not target.exists():
@@ -81,6 +93,24 @@ def synthetic_drops(wells: int) -> list[SyntheticDrop]:
         SyntheticDrop(Well(column, row), _SEED + index, _COURSES[index % len(_COURSES)])
         for index, (column, row) in enumerate(places[:wells])
     ]
+
+
+def truth(source: Path, wells: int, inspections: int) -> dict[tuple[str, int, Well], str]:
+    """The group that each drop is known to be in, or ``empty``, by plate, inspection and well; drops that nobody judged are left out."""
+    known = {}
+    for well, image in real_wells(source).items():
+        for start, group in _KNOWN.items():
+            if image.name.startswith(f"{start}_"):
+                known[REAL_PLATE, 1, well] = group
+    for drop in synthetic_drops(wells):
+        for number, class_name in enumerate(drop.classes[:inspections], 1):
+            known[SYNTHETIC_PLATE, number, drop.well] = BY_NAME[class_name].group.value if class_name else "empty"
+    return known
+
+
+def _ignore_interrupt() -> None:
+    """Ctrl-C is the parent's matter; it ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _draw(task: tuple[SyntheticDrop, Path, int]) -> None:
@@ -108,6 +138,6 @@ def inspection_day(number: int) -> date:
 def draw_synthetic_plate(image_root: Path, wells: int, inspections: int, progress: Callable[[int], object]) -> None:
     """Draw what is not there yet; ``progress(1)`` is called after each well. The same pixels every time."""
     tasks = [(drop, image_root, inspections) for drop in synthetic_drops(wells)]
-    with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, 8)) as pool:
+    with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, 8), _ignore_interrupt) as pool:
         for _ in pool.imap_unordered(_draw, tasks):
             progress(1)

@@ -2,7 +2,8 @@
 
 It is written once and read with suspicion: what it says of an image has to be what the ledger says, line by line. Only the
 last three columns, which tell what XtalTrak held at that moment and what follows from it, are free, and of these only a
-``withhold`` counts: a person may hold an image back by hand, and nobody can add one.
+``withhold`` counts: a person may hold an image back by hand, and nobody can add one. What a spreadsheet program does to a file
+without being asked is forgiven as far as it changes no value: a byte order mark, semicolons, ``1`` for ``01``.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def read_batch_csv(path: Path, expected: Sequence[ScoredImage]) -> list[ScoredIm
     ``expected`` are the scored images of the batch. Raises ``BatchCsvError`` for wrong columns, an unknown score, a line twice,
     missing or of another batch, and one that does not say what the ledger says; nothing of such a file may be written.
     """
-    lines = _lines(path)
+    lines = csv_lines(path)
     if not lines or tuple(lines[0]) != COLUMNS:
         raise _error(path, f"the first line is not {','.join(COLUMNS)}")
     images = {_facts(scored)[:2]: scored for scored in expected}
@@ -67,21 +68,28 @@ def read_batch_csv(path: Path, expected: Sequence[ScoredImage]) -> list[ScoredIm
         if (key := tuple(line[:2])) in seen:
             raise _error(path, f"line {number}: {line[1]} of inspection {line[0]} is there twice")
         seen.add(key)
-        if line[-1] == WRITE:
+        if says_write(line):
             chosen.append(scored)
     if missing := images.keys() - seen:
         raise _error(path, f"{len(missing)} images of the batch are missing, the first is {min(missing)[1]}")
     return chosen
 
 
-def _lines(path: Path) -> list[list[str]]:
+def says_write(line: Sequence[str]) -> bool:
+    """Whether a line's decision is to write."""
+    return line[-1:] == [WRITE]
+
+
+def csv_lines(path: Path) -> list[list[str]]:
+    """The cells of each line, between commas or semicolons. Raises ``BatchCsvError`` for a file that can not be read."""
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise _error(path, "too large")
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.reader(file, strict=True))
+        text = path.read_bytes().decode("utf-8-sig")
+        delimiter = ";" if ";" in text.partition("\n")[0] else ","
+        return list(csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter))
     except FileNotFoundError:
-        raise _error(path, "is not there") from None
+        raise BatchCsvError(f"{path}: is not there; nothing of it was written. `crystal-search finalize` writes it anew") from None
     except OSError as error:
         raise _error(path, f"can not be read ({error.strerror})") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -100,10 +108,10 @@ def _checked(path: Path, number: int, line: list[str], images: dict[tuple[str, .
     if scored is None:
         raise _error(path, f"line {number}: {line[1][:80]!r} of inspection {line[0][:20]} is no scored image of this batch")
     for column, ours, theirs in zip(_FACTS, _facts(scored), line, strict=False):
-        if ours != theirs:
+        if ours != theirs and not (column == "score" and class_of_score(ours) == class_of_score(theirs)):
             raise _error(path, f"line {number}: {column} is {theirs[:80]!r}, the ledger has {ours!r}")
-    if line[-1] != WRITE and not line[-1].startswith(WITHHOLD):
-        raise _error(path, f"line {number}: decision is {line[-1][:80]!r}, not '{WRITE}' or '{WITHHOLD}...'")
+    if not says_write(line) and line[-1].partition(":")[0].strip() != WITHHOLD.partition(":")[0]:
+        raise _error(path, f"line {number}: decision is {line[-1][:80]!r}, not '{WRITE}', 'withhold' or '{WITHHOLD}...'")
     return scored
 
 
@@ -128,4 +136,8 @@ def _facts(scored: ScoredImage) -> tuple[str, ...]:
 
 
 def _error(path: Path, reason: str) -> BatchCsvError:
-    return BatchCsvError(f"{path}: {reason}; nothing of it was written. Delete it, and `crystal-search finalize` writes it anew")
+    return BatchCsvError(
+        f"{path}: {reason}; nothing of it was written. A spreadsheet program that reformats numbers and dates when it saves is the "
+        "likely cause: change only decisions, in a text editor, or with all columns opened as text. Without the file as it was, "
+        "`crystal-search finalize` writes a new one once this one is moved away, without what was withheld by hand"
+    )

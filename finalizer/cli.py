@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import getpass
 import logging
 import os
@@ -12,15 +11,16 @@ from pathlib import Path
 
 import click
 
-from crystal_search.errors import EXIT_SOME_FAILED, CrystalSearchError, UsageError
-from crystal_search.ledger import Ledger, open_ledger
+from crystal_search.errors import EXIT_SOME_FAILED, CrystalSearchError, TryAgainLater, UsageError
+from crystal_search.ledger import Ledger, open_existing_ledger, open_ledger
 from crystal_search.ledger.batches import batch_named, batches_in, move_batch
 from crystal_search.ledger.schema import BatchState
+from crystal_search.leftovers import sweep_partials
 from crystal_search.service import Stop, run_service
 from crystal_search.settings import Settings, load_settings
 from crystal_search.xtaltrak import open_xtaltrak
 from crystal_search.xtaltrak.scores import ScoreTable
-from finalizer.decision import WRITE
+from finalizer.batch_csv import BatchCsvError, csv_lines, says_write
 from finalizer.finalize import finalize_round
 from finalizer.set_autoscore import difference, set_autoscore_round
 from finalizer.undo import undo_batch
@@ -44,11 +44,12 @@ def _score_table(settings: Settings) -> Iterator[ScoreTable]:
 def finalize(settings_file: Path | None, once: bool) -> None:
     """Write the CSV of every batch that has come back."""
     settings = load_settings(settings_file)
+    sweep_partials(settings.csv)
     with open_ledger(settings.ledger_url) as ledger:
 
         def one_round(stop: Stop) -> None:
             with _score_table(settings) as table:
-                finalize_round(settings, ledger, table, stop)
+                finalize_round(settings, ledger, table, stop, once)
 
         run_service("finalize", one_round, once, settings.generator.poll_seconds)
 
@@ -59,7 +60,7 @@ def finalize(settings_file: Path | None, once: bool) -> None:
 def approve(batch: str | None, settings_file: Path | None) -> None:
     """Let the CSV of BATCH into XtalTrak; without BATCH, list what waits for approval."""
     settings = load_settings(settings_file)
-    with open_ledger(settings.ledger_url) as ledger:
+    with open_existing_ledger(settings.ledger_url) as ledger:
         if batch is None:
             _list_held(settings, ledger)
             return
@@ -67,7 +68,10 @@ def approve(batch: str | None, settings_file: Path | None) -> None:
             found = batch_named(connection, batch)
             if found.state is not BatchState.HELD:
                 raise UsageError(f"batch {batch} is {found.state}, it does not wait for approval")
-            move_batch(connection, found, BatchState.APPROVED, approved_by=_user())
+            if not (path := settings.csv / f"{batch}.csv").exists():
+                raise UsageError(f"{path}: is not there, so nobody can have looked at it; `crystal-search finalize` writes it anew")
+            if not move_batch(connection, found, BatchState.APPROVED, approved_by=_user()):
+                raise TryAgainLater(f"batch {batch}: another program moved it at the same moment, it is not approved; try again")
     click.echo(f"batch {batch} is approved; set-autoscore writes it")
 
 
@@ -90,9 +94,8 @@ def _list_held(settings: Settings, ledger: Ledger) -> None:
 
 def _rows_to_write(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return str(sum(line[-1:] == [WRITE] for line in csv.reader(file)))
-    except (OSError, ValueError, csv.Error):
+        return str(sum(map(says_write, csv_lines(path))))
+    except BatchCsvError:
         return "unknown"
 
 
@@ -113,13 +116,22 @@ def set_autoscore(settings_file: Path | None, once: bool, dry_run: bool) -> None
 
 
 def _import_loop(settings: Settings, ledger: Ledger, once: bool) -> None:
-    """With ``once``, a CSV that can not be trusted ends the program after the others are written; else it is logged once."""
+    """With ``once``, a CSV that can not be trusted ends the program after the others are written; else it is logged once.
+
+    So is the same warning.
+    """
     log = logging.getLogger("set-autoscore")
     known: set[str] = set()
+    warned: set[str] = set()
+
+    def warn(line: str) -> None:
+        if line not in warned:
+            log.warning("%s", line)
+        warned.add(line)
 
     def one_round(stop: Stop) -> None:
         with _score_table(settings) as table:
-            mistakes = set(set_autoscore_round(settings, ledger, table, stop))
+            mistakes = set(set_autoscore_round(settings, ledger, table, stop, once, warn))
         if mistakes and once:
             raise CrystalSearchError("\n".join(sorted(mistakes)))
         for line in sorted(mistakes - known):
@@ -136,7 +148,7 @@ def _import_loop(settings: Settings, ledger: Ledger, once: bool) -> None:
 def undo(batch: str, settings_file: Path | None) -> None:
     """Take back what BATCH wrote into XtalTrak; what changed since, and every person's row, is left alone."""
     settings = load_settings(settings_file)
-    with open_ledger(settings.ledger_url) as ledger, _score_table(settings) as table:
+    with open_existing_ledger(settings.ledger_url) as ledger, _score_table(settings) as table:
         undone = undo_batch(settings, ledger, table, batch)
     for line in undone.left:
         click.echo(line)

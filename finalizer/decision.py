@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from crystal_search.ledger.batches import ScoredImage
 from crystal_search.xtaltrak.images import Protect, database_time
 from crystal_search.xtaltrak.scores import ScoreRow, protecting_row
+from finalizer.own_rows import OnDrop
 
 WRITE = "write"
 WITHHOLD = "withhold: "
 
 
-def decide(scored: ScoredImage, on_drop: Sequence[ScoreRow] | None, scorer: str, protect: Protect) -> str:
-    """``write``, or ``withhold: `` and why; ``on_drop`` is every score on the image's drop, None when XtalTrak has lost it."""
+def decide(scored: ScoredImage, on_drop: OnDrop | None, protect: Protect) -> str:
+    """``write``, or ``withhold: `` and why; ``on_drop`` is None when XtalTrak has lost the image's drop."""
     if on_drop is None:
         return f"{WITHHOLD}XtalTrak has no such inspection any more"
     if scored.image.inspection.taken_at is None:
         return f"{WITHHOLD}the inspection has no date"
-    person = protecting_row(on_drop, scored.image.inspection_id, scored.image.image_name, scorer, protect)
+    person = protecting_row(on_drop.rows, scored.image.inspection_id, scored.image.image_name, on_drop.own, protect)
     if person is not None:
         return f"{WITHHOLD}person scored {person.score or 'without a score'}"
     return WRITE
 
 
-def own_row(scored: ScoredImage, on_drop: Sequence[ScoreRow], scorer: str) -> ScoreRow | None:
+def own_row(scored: ScoredImage, on_drop: OnDrop) -> ScoreRow | None:
     """Our row of that image, the latest of several, or None."""
-    key = (scored.image.inspection_id, scored.image.image_name, scorer)
-    return next((row for row in reversed(on_drop) if (row.inspection_id, row.image_name, row.scorer) == key), None)
+    key = (scored.image.inspection_id, scored.image.image_name)
+    return next((row for row in reversed(on_drop.rows) if row.score_id in on_drop.own and (row.inspection_id, row.image_name) == key), None)
 
 
 def wanted_row(scored: ScoredImage, score_id: int, scorer: str) -> ScoreRow:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 from crystal_search.errors import TryAgainLater
 from crystal_search.ledger import Ledger
@@ -11,17 +10,19 @@ from crystal_search.ledger.batches import Batch, ScoredImage, batches_in, finish
 from crystal_search.ledger.schema import BatchState
 from crystal_search.service import Stop
 from crystal_search.settings import Settings
+from crystal_search.xtaltrak.images import Protect
 from crystal_search.xtaltrak.scores import ScoreRow, ScoreTable, protecting_row
 from finalizer.batch_csv import write_batch_csv
 from finalizer.decision import WRITE, decide, own_row
+from finalizer.own_rows import OnDrop, OwnRows
 
 _log = logging.getLogger(__name__)
 
 
-def finalize_round(settings: Settings, ledger: Ledger, table: ScoreTable, stop: Stop) -> None:
+def finalize_round(settings: Settings, ledger: Ledger, table: ScoreTable, stop: Stop, once: bool = False) -> None:
     """Write the CSV of every batch that has ended, and of one whose CSV was deleted before its import.
 
-    Raises ``TryAgainLater`` when the disk is full or a database away.
+    With ``once`` a round without work is logged. Raises ``TryAgainLater`` when the disk is full or a database away.
     """
     with ledger.read() as connection:
         waiting = batches_in(connection, BatchState.HELD, BatchState.APPROVED)
@@ -30,32 +31,46 @@ def finalize_round(settings: Settings, ledger: Ledger, table: ScoreTable, stop: 
         if stop.is_set():
             return
         _finalize(settings, ledger, table, batch)
+    if once and not due:
+        _log.info("nothing to do")
 
 
 def _finalize(settings: Settings, ledger: Ledger, table: ScoreTable, batch: Batch) -> None:
+    """An open batch moves on when its CSV is there; one that was approved is held again first, as nobody has seen the new CSV."""
     with ledger.read() as connection:
         scored = scored_images(connection, batch)
-    rows = [(image, *_judged(image, table)) for image in scored]
+    own_rows = OwnRows(ledger, table)
+    rows = [(image, *_judged(image, own_rows, table.protect)) for image in scored]
     to_write = sum(row[-1] == WRITE for row in rows)
+    after = BatchState.HELD if settings.finalizer.hold and to_write else BatchState.APPROVED
+    if batch.state is not BatchState.OPEN and not _move(ledger, batch, after):
+        return
     try:
         write_batch_csv(settings.csv / f"{batch.name}.csv", rows)
     except OSError as error:
         raise TryAgainLater(f"{error.filename}: can not be written ({error.strerror}); try again later") from error
-    after = BatchState.HELD if settings.finalizer.hold and to_write else BatchState.APPROVED
-    with ledger.begin() as connection:
-        move_batch(connection, batch, after)
+    if batch.state is BatchState.OPEN and not _move(ledger, batch, after):
+        return
     _log.info("batch %s: %d to write, %d withheld, %s", batch.name, to_write, len(rows) - to_write, after)
 
 
-def _judged(scored: ScoredImage, table: ScoreTable) -> tuple[str, str, str]:
+def _move(ledger: Ledger, batch: Batch, after: BatchState) -> bool:
+    with ledger.begin() as connection:
+        moved = move_batch(connection, batch, after)
+    if not moved:
+        _log.info("batch %s: another program moved it at the same moment", batch.name)
+    return moved
+
+
+def _judged(scored: ScoredImage, own_rows: OwnRows, protect: Protect) -> tuple[str, str, str]:
     """Present score, present scorer, and the decision."""
-    on_drop = table.of_drop(scored.image.inspection_id)
-    present = _present(scored, on_drop or [], table)
+    on_drop = own_rows.on_drop(scored.image.inspection_id, undone_too=True)
+    present = None if on_drop is None else _present(scored, on_drop, protect)
     shown = ("", "") if present is None else (present.score or "", present.scorer or "")
-    return *shown, decide(scored, on_drop, table.scorer, table.protect)
+    return *shown, decide(scored, on_drop, protect)
 
 
-def _present(scored: ScoredImage, on_drop: Sequence[ScoreRow], table: ScoreTable) -> ScoreRow | None:
+def _present(scored: ScoredImage, on_drop: OnDrop, protect: Protect) -> ScoreRow | None:
     """What a user of XtalTrak sees there now: a person's score before ours."""
-    person = protecting_row(on_drop, scored.image.inspection_id, scored.image.image_name, table.scorer, table.protect)
-    return person or own_row(scored, on_drop, table.scorer)
+    person = protecting_row(on_drop.rows, scored.image.inspection_id, scored.image.image_name, on_drop.own, protect)
+    return person or own_row(scored, on_drop)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from crystal_search.errors import TryAgainLater
+from crystal_search.errors import SettingsError, TryAgainLater
 from crystal_search.ledger import Ledger
 from crystal_search.ledger.schema import WriteState
 from crystal_search.ledger.writes import (
@@ -26,7 +26,8 @@ from crystal_search.ledger.writes import (
     written_as,
     written_by,
 )
-from crystal_search.xtaltrak.scores import ScoreTable
+from crystal_search.xtaltrak.scores import ScoreRow, ScoreTable
+from finalizer.own_rows import OwnRows
 
 _log = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
@@ -47,10 +48,13 @@ def chunks(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
 def only_writer(lock: Path) -> Iterator[None]:
     """One program at a time writes scores: ``settle`` takes what it finds unsettled for a dead program's.
 
-    Raises ``TryAgainLater`` when another one is at it for longer than 30 s.
+    Raises ``TryAgainLater`` when another one is at it for longer than 30 s, ``SettingsError`` when ``lock`` can not be made.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise SettingsError(f"paths.state: {error.filename}: can not be used ({error.strerror})") from error
     try:
         end = time.monotonic() + _WAIT_SECONDS
         while not _try_lock(handle):
@@ -77,17 +81,24 @@ class ScoreWriter:
         self._ledger = ledger
         self._table = table
         self._rows = rows
+        self._own_rows = OwnRows(ledger, table)
 
-    def settle(self) -> list[Write]:
-        """Find out what became of writes and removals that were noted; returns those that happened, in their new states."""
+    def settle(self) -> list[tuple[Write, ScoreRow | None]]:
+        """Find out what became of writes and removals that were noted.
+
+        Returns those that happened, in their new states, each with the row that has its number now.
+        """
         with self._ledger.read() as connection:
             pending = unsettled(connection)
-        settled: list[Write] = []
+        settled: list[tuple[Write, ScoreRow | None]] = []
         for some in chunks(pending, self._rows):
-            outcomes = [(write, outcome(write, self._table.row(write.plan.after.score_id))) for write in some]
+            rows = [self._table.row(write.plan.after.score_id) for write in some]
+            outcomes = [(write, outcome(write, row)) for write, row in zip(some, rows, strict=True)]
             with self._ledger.begin() as connection:
                 note_outcomes(connection, outcomes)
-            settled += [Write(write.id, state, write.plan) for write, state in outcomes if state is not None]
+            settled += [
+                (Write(write.id, state, write.plan), row) for (write, state), row in zip(outcomes, rows, strict=True) if state is not None
+            ]
         return settled
 
     def write(self, batch_id: int, plans: Sequence[Plan]) -> set[int]:
@@ -95,20 +106,23 @@ class ScoreWriter:
         with self._ledger.begin() as connection:
             note_plans(connection, batch_id, plans)
         with self._table.locked():
-            self._table.insert(plan.after for plan in plans if plan.before is None)
-            self._table.update((plan.before, plan.after) for plan in plans if plan.before is not None)
-        return {write.plan.image_id for write in self.settle() if write.state is WriteState.WRITTEN}
+            self._table.insert((plan.after, plan.own) for plan in plans if plan.before is None)
+            self._table.update((plan.before, plan.after, plan.own) for plan in plans if plan.before is not None)
+        return {write.plan.image_id for write, _ in self.settle() if write.state is WriteState.WRITTEN}
 
-    def take_out_displaced(self) -> int:
-        """Take our rows out where a person has scored since (rule 3); returns how many there were."""
-        displaced = self._table.displaced()
+    def take_out_displaced(self, foreign: Sequence[tuple[int, int]]) -> int:
+        """Take our rows out where a person has scored since (rule 3); returns how many there were.
+
+        ``foreign`` are the rows under our name that are not ours: they count as people's.
+        """
+        displaced = self._own_rows.displaced(foreign)
         for some in chunks(displaced, self._rows):
             with self._ledger.begin() as connection:
-                note_removing(connection, written_as(connection, (row.score_id for row in some)))
+                note_removing(connection, written_as(connection, (row.score_id for row, _ in some)))
             with self._table.locked():
                 self._table.take_out(some)
             self.settle()
-            for row in some:
+            for row, _ in some:
                 _log.info("a person has scored the drop of %s: our score %s is taken out", row.image_name, row.score)
         return len(displaced)
 
@@ -123,5 +137,5 @@ class ScoreWriter:
             with self._table.locked():
                 self._table.delete(write.plan.after for write in some if write.plan.action is Action.INSERT)
                 self._table.restore((write.plan.before, write.plan.after) for write in some if write.plan.before is not None)
-            left += [write for write in self.settle() if write.state is WriteState.WRITTEN]
+            left += [write for write, row in self.settle() if row is not None and row != write.plan.before]
         return len(written) - len(left), left

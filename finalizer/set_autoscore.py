@@ -7,18 +7,21 @@ the statements themselves under the table's lock.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from crystal_search.errors import TryAgainLater
 from crystal_search.ledger import Ledger
 from crystal_search.ledger.batches import Batch, ScoredImage, batches_in, move_batch, scored_images
 from crystal_search.ledger.schema import BatchState
 from crystal_search.ledger.writes import Plan
+from crystal_search.plate import Drop
 from crystal_search.service import Stop
 from crystal_search.settings import Settings
 from crystal_search.xtaltrak.scores import ScoreTable
 from finalizer.batch_csv import BatchCsvError, read_batch_csv
 from finalizer.decision import WRITE, decide, own_row, wanted_row
+from finalizer.own_rows import OwnRows
 from finalizer.score_writer import ScoreWriter, chunks, only_writer
 
 _log = logging.getLogger(__name__)
@@ -29,18 +32,27 @@ LOCK_FILE = "score-table.lock"
 _TRIES = 5
 
 
-def set_autoscore_round(settings: Settings, ledger: Ledger, table: ScoreTable, stop: Stop) -> list[str]:
+def set_autoscore_round(
+    settings: Settings, ledger: Ledger, table: ScoreTable, stop: Stop, once: bool = False, warn: Callable[[str], None] = _log.warning
+) -> list[str]:
     """Settle what a kill left, make room for people who have scored since, import every approved batch.
 
+    ``warn`` gets a line about rows that bear our scorer's name and are not ours; with ``once`` a round without work is logged.
     Returns one line for each batch whose CSV can not be trusted; nothing of it is written. Raises ``TryAgainLater``.
     """
     mistakes: list[str] = []
     with only_writer(settings.paths.state / LOCK_FILE):
         writer = ScoreWriter(ledger, table, settings.finalizer.rows_per_transaction)
-        writer.settle()
-        writer.take_out_displaced()
+        own_rows = OwnRows(ledger, table)
+        settled = writer.settle()
+        foreign = own_rows.foreign()
+        if warning := own_rows.warning(foreign):
+            warn(warning)
+        taken_out = writer.take_out_displaced(foreign)
         with ledger.read() as connection:
             approved = batches_in(connection, BatchState.APPROVED)
+        if once and not (settled or taken_out or approved):
+            _log.info("nothing to do")
         for batch in approved:
             if stop.is_set():
                 break
@@ -57,9 +69,10 @@ def _import(settings: Settings, ledger: Ledger, table: ScoreTable, writer: Score
     for some in chunks(chosen, settings.finalizer.rows_per_transaction):
         if stop.is_set():
             return
-        written += _write(table, writer, batch, some)
+        written += _write(table, OwnRows(ledger, table), writer, batch, some)
     with ledger.begin() as connection:
-        move_batch(connection, batch, BatchState.IMPORTED)
+        if not move_batch(connection, batch, BatchState.IMPORTED):
+            _log.warning("batch %s: another program moved it while it was imported", batch.name)
     _log.info("batch %s: imported, %d rows written, %d as they were or withheld", batch.name, written, len(chosen) - written)
 
 
@@ -69,11 +82,11 @@ def _read(settings: Settings, ledger: Ledger, batch: Batch) -> list[ScoredImage]
     return read_batch_csv(settings.csv / f"{batch.name}.csv", scored)
 
 
-def _write(table: ScoreTable, writer: ScoreWriter, batch: Batch, chosen: Sequence[ScoredImage]) -> int:
+def _write(table: ScoreTable, own_rows: OwnRows, writer: ScoreWriter, batch: Batch, chosen: Sequence[ScoredImage]) -> int:
     """Write what may be written of ``chosen``; returns the number of rows."""
     written: set[int] = set()
     for _ in range(_TRIES):
-        proposals = [(scored, plan) for scored in chosen if scored.id not in written and (plan := _proposal(scored, table))]
+        proposals = [(scored, plan) for scored in chosen if scored.id not in written and (plan := _proposal(scored, own_rows, table))]
         if not proposals:
             return len(written)
         written |= writer.write(batch.id, _numbered(proposals, table))
@@ -81,32 +94,42 @@ def _write(table: ScoreTable, writer: ScoreWriter, batch: Batch, chosen: Sequenc
     raise TryAgainLater(f"batch {batch.name}: other programs keep changing the score table; the rest is written next time")
 
 
-def _proposal(scored: ScoredImage, table: ScoreTable) -> Plan | None:
+def _proposal(scored: ScoredImage, own_rows: OwnRows, table: ScoreTable) -> Plan | None:
     """What is to be written for an image, given what is there now; a new row has no number yet."""
-    on_drop = table.of_drop(scored.image.inspection_id)
-    if on_drop is None or decide(scored, on_drop, table.scorer, table.protect) != WRITE:
+    on_drop = own_rows.on_drop(scored.image.inspection_id)
+    if on_drop is None or decide(scored, on_drop, table.protect) != WRITE:
         return None
-    before = own_row(scored, on_drop, table.scorer)
+    before = own_row(scored, on_drop)
     if before is None:
-        return Plan(scored.id, None, wanted_row(scored, 0, table.scorer))
+        return Plan(scored.id, None, wanted_row(scored, 0, table.scorer), on_drop.own)
     if before.score == scored.score:
         return None
-    return Plan(scored.id, before, wanted_row(scored, before.score_id, table.scorer))
+    return Plan(scored.id, before, wanted_row(scored, before.score_id, table.scorer), on_drop.own)
 
 
 def _numbered(proposals: Sequence[tuple[ScoredImage, Plan]], table: ScoreTable) -> list[Plan]:
-    """The plans, new rows with numbers of our own."""
-    new = [(scored, plan) for scored, plan in proposals if plan.before is None]
-    numbers = table.next_ids(len(new))
+    """The plans, new rows with numbers of our own; each knows the new ones on its drop as ours."""
+    new = [scored for scored, plan in proposals if plan.before is None]
+    numbers = dict(zip((scored.id for scored in new), table.next_ids(len(new)), strict=True))
+    beside: dict[Drop, set[int]] = {}
+    for scored in new:
+        beside.setdefault(scored.image.drop, set()).add(numbers[scored.id])
     return [
-        *(plan for _, plan in proposals if plan.before is not None),
-        *(Plan(scored.id, None, wanted_row(scored, number, table.scorer)) for (scored, _), number in zip(new, numbers, strict=True)),
+        replace(
+            plan,
+            after=plan.after if plan.before is not None else wanted_row(scored, numbers[scored.id], table.scorer),
+            own=plan.own.union(beside.get(scored.image.drop, ())),
+        )
+        for scored, plan in proposals
     ]
 
 
 def difference(settings: Settings, ledger: Ledger, table: ScoreTable) -> list[str]:
     """What a round would change if every held batch were approved, one line a row; nothing is written."""
-    lines = [f"take out   {row.score} of {row.image_name}: a person has scored the drop" for row in table.displaced()]
+    own_rows = OwnRows(ledger, table)
+    foreign = own_rows.foreign()
+    lines = [warning] if (warning := own_rows.warning(foreign)) else []
+    lines += [f"take out   {row.score} of {row.image_name}: a person has scored the drop" for row, _ in own_rows.displaced(foreign)]
     with ledger.read() as connection:
         waiting = batches_in(connection, BatchState.HELD, BatchState.APPROVED)
     for batch in waiting:
@@ -115,7 +138,7 @@ def difference(settings: Settings, ledger: Ledger, table: ScoreTable) -> list[st
         except BatchCsvError as error:
             lines.append(str(error))
             continue
-        plans = [(scored, plan) for scored in chosen if (plan := _proposal(scored, table))]
+        plans = [(scored, plan) for scored in chosen if (plan := _proposal(scored, own_rows, table))]
         lines += [_line(batch, scored, plan) for scored, plan in plans]
         lines.append(f"batch {batch.name} ({batch.state}): {len(plans)} rows to write")
     return lines

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from crystal_search.errors import UsageError
+from crystal_search.errors import TryAgainLater, UsageError
 from crystal_search.ledger import Ledger
 from crystal_search.ledger.batches import batch_named, move_batch
 from crystal_search.ledger.schema import BatchState
 from crystal_search.settings import Settings
 from crystal_search.xtaltrak.scores import ScoreTable
+from finalizer.own_rows import OwnRows
 from finalizer.score_writer import ScoreWriter, only_writer
 from finalizer.set_autoscore import LOCK_FILE
 
@@ -31,12 +32,13 @@ def undo_batch(settings: Settings, ledger: Ledger, table: ScoreTable, name: str)
     with only_writer(settings.paths.state / LOCK_FILE):
         writer = ScoreWriter(ledger, table, settings.finalizer.rows_per_transaction)
         writer.settle()
-        writer.take_out_displaced()
+        writer.take_out_displaced(OwnRows(ledger, table).foreign())
         with ledger.begin() as connection:
             batch = batch_named(connection, name)
             if batch.state is BatchState.OPEN:
                 raise UsageError(f"batch {name} is not finished yet: nothing of it is in XtalTrak")
-            move_batch(connection, batch, BatchState.UNDONE)
+            if not move_batch(connection, batch, BatchState.UNDONE):
+                raise TryAgainLater(f"batch {name}: another program moved it at the same moment, nothing was taken back; try again")
         taken_back, left = writer.take_back(batch.id)
     lines = (f"left {write.plan.after.image_name} (SCOREID {write.plan.after.score_id}): it changed since" for write in left)
     return Undone(taken_back, tuple(lines))

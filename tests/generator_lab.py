@@ -13,13 +13,24 @@ from pathlib import Path
 from PIL import Image
 from sqlalchemy import RowMapping, text
 
-from crystal_search.archives import Manifest, open_work_unit
+from crystal_search.archives import Manifest, open_work_unit, sha256_hex
 from crystal_search.grid import ARCHIVE_PRIORITY, GaveUp, Refused, Returned
 from crystal_search.ledger import Ledger, open_ledger
 from crystal_search.settings import Settings, load_settings
 from crystal_search.xtaltrak import open_xtaltrak
 from crystal_search.xtaltrak.embedded import create_embedded, load_images
 from work_generator.generate import Generator, run_round
+
+#: What the work generator looks at in a model, whose networks hold their own names.
+MODEL_TOML = f"""name = "tiny"
+[drop]
+file = "drop.onnx"
+sha256 = "{sha256_hex(b"drop")}"
+[chops]
+file = "chops.onnx"
+sha256 = "{sha256_hex(b"chops")}"
+steps = [16, 50]
+"""
 
 Drops = Iterable[tuple[int, int, int]]
 
@@ -49,15 +60,16 @@ class TakingGrid:
     submitted: list[tuple[str, int]] = field(default_factory=list)
     before: Callable[[str], None] = lambda name: None
 
-    def submit(self, work_unit: Path, priority: int = ARCHIVE_PRIORITY) -> None:
+    def submit(self, work_unit: Path, priority: int = ARCHIVE_PRIORITY) -> bool:
         self.before(work_unit.stem)
         target = self.folder / work_unit.name
         if target.exists():
-            return
+            return False
         self.folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(work_unit, target.with_suffix(".part"))
         target.with_suffix(".part").rename(target)
         self.submitted.append((work_unit.stem, priority))
+        return True
 
     def poll(self) -> list[Returned | Refused | GaveUp]:
         return []
@@ -106,6 +118,13 @@ class Lab:
         with self.ledger() as ledger, ledger.read() as connection:
             return list(connection.execute(text(query)).mappings())
 
+    def assimilated(self) -> None:
+        """All that is out has come back."""
+        with self.ledger() as ledger, ledger.begin() as connection:
+            connection.execute(text("UPDATE work_units SET state = 'assimilated' WHERE state = 'submitted'"))
+        for path in (*self.grid.folder.glob("*.zip"), *self.settings.work_units.glob("*.zip")):
+            path.unlink()
+
     def counts(self, table: str = "images") -> dict[str, int]:
         return {row["state"]: row["count"] for row in self.rows(f"SELECT state, count(*) AS count FROM {table} GROUP BY state")}
 
@@ -124,7 +143,9 @@ def make_lab(folder: Path, drops: Drops = SIX_DROPS, settings: str = "") -> Lab:
     """A lab with one inspection of those drops of plate CI022987, all in the embedded XtalTrak."""
     model = folder / "model"
     model.mkdir(parents=True)
-    (model / "model.toml").write_text('name = "tiny"\n')
+    (model / "model.toml").write_text(MODEL_TOML)
+    for network in ("drop", "chops"):
+        (model / f"{network}.onnx").write_text(network)
     file = folder / "crystal-search.toml"
     file.write_text(f'[paths]\nstate = "state"\nimages = "images"\n[scoring]\nmodel = "model"\n{settings}')
     lab = Lab(folder, TakingGrid(folder / "taken"), load_settings(file))

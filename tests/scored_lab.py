@@ -29,7 +29,7 @@ from crystal_search.archives import (
     write_results,
     write_work_unit,
 )
-from crystal_search.classes import BY_NAME
+from crystal_search.classes import BY_NAME, CRYSTAL_CLASSES
 from crystal_search.ledger import Ledger, images, open_ledger
 from crystal_search.ledger.batches import batch_named
 from crystal_search.ledger.images import OpenUnit, QueuedImage
@@ -80,6 +80,8 @@ def image_result(public_id: str, answer: str) -> ImageResult:
     found: dict[str, Any] = {"drop_box": (0, 0, 300, 300), "crystal_probability": 0.25, "chops": [chop]}
     if answer == "unsure":
         return ImageResult(id=public_id, status=Status.UNSURE, **found)
+    if answer in CRYSTAL_CLASSES:
+        found["crystal_probability"] = 0.90625
     return ImageResult(id=public_id, status=Status.SCORED, class_name=answer, score=BY_NAME[answer].score, probability=0.90625, **found)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import random
 import stat
 import struct
@@ -38,6 +40,7 @@ from crystal_search.archives import (
     write_results,
     write_work_unit,
 )
+from crystal_search.errors import TryAgainLater
 
 MODEL = ModelReference(name="tiny-1", sha256="0" * 64)
 JPEG = b"\xff\xd8\xff\xe0 picture"
@@ -326,6 +329,28 @@ def test_what_is_no_archive_or_not_there(tmp_path: Path) -> None:
     refuse(lambda: open_all(tmp_path / "text.zip"), "not a readable ZIP archive")
     refuse(lambda: open_all(tmp_path / "none.zip"), "no such file")
     refuse(lambda: open_all(tmp_path), "can not be read")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES, errno.ETIMEDOUT])
+def test_a_disk_that_fails_says_nothing_about_the_archive(work_unit: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with open_work_unit(work_unit) as unit, monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipExtFile, "read", fail)
+        with pytest.raises(TryAgainLater, match=rf"wu\.zip: .*\.jpg can not be read \({os.strerror(number)}\)"):
+            unit.read_image(unit.manifest.images[0])
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(TryAgainLater, match=rf"wu\.zip: can not be read \({os.strerror(number)}\)"):
+        open_all(work_unit)
+
+
+def test_an_impossible_place_in_an_archive_is_the_archives_fault(work_unit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", fail)
+    refuse(lambda: open_all(work_unit), "Invalid argument")
 
 
 def test_a_nested_archive_is_just_an_image_that_is_none(tmp_path: Path, work_unit: Path) -> None:

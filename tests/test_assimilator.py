@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
+import signal
 import sys
+import threading
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from scored_lab import Lab, image_name, kill_points, killed_at, lines_of
 from small_disk import small_disk
 
+from assimilator import cli as assimilator_cli
 from assimilator.assimilate import assimilate
 from assimilator.validate import packed_manifest, validate, validator
 from crystal_search.archives import ArchiveError, sha256_hex
-from crystal_search.errors import TryAgainLater
-from crystal_search.grid import Refused, Returned
+from crystal_search.errors import SettingsError, TryAgainLater
+from crystal_search.grid import Refused, Returned, local
 from crystal_search.grid.local import LocalGrid
 from crystal_search.ledger.images import OpenUnit
 
@@ -81,7 +89,7 @@ def test_a_result_is_kept_and_noted(lab: Lab) -> None:
     assert lab.ledger_rows(
         "SELECT status, class_name, score, probability, crystal_probability, drop_box, chops FROM artscores ORDER BY image_id"
     ) == [
-        ("scored", "crystals_harvestable", "23", 0.90625, 0.25, "0,0,300,300", chop),
+        ("scored", "crystals_harvestable", "23", 0.90625, 0.90625, "0,0,300,300", chop),
         ("unsure", None, None, None, 0.25, "0,0,300,300", chop),
         ("no_drop", None, None, None, None, None, "[]"),
     ]
@@ -139,6 +147,59 @@ def test_a_result_for_a_work_unit_that_is_not_ours_is_refused_with_its_reason(la
     assert lab.ledger_rows("SELECT state FROM work_units") == [("packed",)]
 
 
+def test_a_disk_that_fails_for_a_moment_throws_no_result_away(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    submit(lab, OTHERS)
+    grid = grid_of(lab)
+    read = zipfile.ZipExtFile.read
+    failures = iter([True, False, True] + [False] * 1000)  # the grid's validator meets one, the assimilator another
+
+    def sometimes(file: zipfile.ZipExtFile, *arguments: int) -> bytes:
+        if next(failures):
+            raise OSError(errno.EIO, "Input/output error")
+        return read(file, *arguments)
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", sometimes)
+    troubles = []
+    end = time.monotonic() + 20
+    while lab.ledger_rows("SELECT state FROM work_units") != [("assimilated",)]:
+        assert time.monotonic() < end
+        try:
+            with lab.ledger() as ledger:
+                assimilate(lab.settings, ledger, grid)
+        except TryAgainLater as error:
+            troubles.append(str(error))
+    assert len(troubles) == 2
+    assert all("can not be read (Input/output error)" in line for line in troubles)
+    assert lab.ledger_rows("SELECT * FROM refusals") == []
+
+
+def test_a_client_without_the_right_model_costs_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = submit(lab, OTHERS, "exit 3")
+    file = lab.root / "crystal-search.toml"
+    file.write_text('[paths]\nstate = "state"\n[generator]\npoll_seconds = 0.1\n')
+    monkeypatch.setattr(assimilator_cli, "open_grid", lambda settings, validator: grid_of(lab))
+    for _ in range(4):
+        result = CliRunner().invoke(assimilator_cli.assimilate, ["--settings", str(file), "--once"])
+        assert isinstance(result.exception, SettingsError)
+        assert str(result.exception) == "1 work units wait, for the client says: the client says 3"
+    assert lab.ledger_rows("SELECT state FROM work_units") == [("packed",)]
+    told: list[str] = []
+
+    def mended(message: str, *arguments: object) -> None:
+        told.append(message % arguments)
+        for plan in (lab.root / "plans" / unit.name).glob("[0-9]*"):
+            plan.write_text(f"copy {lab.root / 'good' / f'{unit.name}.zip'}")
+
+    monkeypatch.setattr(local, "SETTINGS_PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr(logging.getLogger("assimilate"), "warning", mended)
+    stop = threading.Timer(4, os.kill, (os.getpid(), signal.SIGTERM))
+    stop.start()
+    assert CliRunner().invoke(assimilator_cli.assimilate, ["--settings", str(file)]).exit_code == 0
+    stop.join()
+    assert told == ["1 work units wait, for the client says: the client says 3"]
+    assert lab.ledger_rows("SELECT state FROM work_units") == [("assimilated",)]
+
+
 class OneEvent:
     """A grid that has one thing to say."""
 
@@ -152,7 +213,7 @@ class OneEvent:
         assert event == self.event
         self.event = None
 
-    def submit(self, work_unit: Path, priority: int = 0) -> None:
+    def submit(self, work_unit: Path, priority: int = 0) -> bool:
         raise AssertionError
 
     def cancel(self, name: str) -> None:

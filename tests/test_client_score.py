@@ -194,6 +194,15 @@ def test_a_path_that_does_not_exist(tmp_path: Path, plate: Path) -> None:
         names(plate, tmp_path / "none")
 
 
+def test_scores_of_other_images_are_not_written_over(tmp_path: Path, plate: Path, model: Path) -> None:
+    assert call(model, plate, "--out", tmp_path / "out").exit_code == 0
+    before = (tmp_path / "out" / "scores.csv").read_bytes()
+    one = next(path for path in plate.rglob("*.*") if path.is_file())
+    with pytest.raises(UsageError, match="holds scores of other images"):
+        call(model, one, "--out", tmp_path / "out")
+    assert (tmp_path / "out" / "scores.csv").read_bytes() == before
+
+
 def test_a_folder_without_images(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^no image in .*: looked for files ending in .jpeg, .jpg, .png, .tif, .tiff$"):
         names(tmp_path)

@@ -18,13 +18,14 @@ from scored_lab import Lab, drop_of, image_name, kill_points, killed_at, lines_o
 from small_disk import small_disk
 
 from crystal_search.cli import crystal_search
-from crystal_search.errors import CrystalSearchError, TryAgainLater, UsageError
+from crystal_search.errors import CrystalSearchError, SettingsError, TryAgainLater, UsageError
 from crystal_search.ledger.batches import ScoredImage
 from crystal_search.ledger.schema import WriteState
 from crystal_search.ledger.writes import Plan
 from crystal_search.plate import Inspection, InspectionImage
+from crystal_search.service import Stop
 from finalizer.batch_csv import COLUMNS, BatchCsvError, read_batch_csv, write_batch_csv
-from finalizer.score_writer import ScoreWriter
+from finalizer.score_writer import ScoreWriter, only_writer
 
 SHOTS = {
     ("A01a", 1): "crystals_harvestable",
@@ -274,7 +275,8 @@ DOCTORED: dict[str, tuple[Callable[[list[list[str]]], Any], str]] = {
     "other columns": (lambda lines: lines[0].pop(), "the first line is not"),
     "columns in another order": (lambda lines: lines[0].reverse(), "the first line is not"),
     "another score": (lambda lines: lines[1].__setitem__(7, "11"), "line 2: score is '11', the ledger has '23'"),
-    "a score in Excel's way": (lambda lines: lines[3].__setitem__(7, "1"), "line 4: score is '1', the ledger has '01'"),
+    "another score in Excel's way": (lambda lines: lines[3].__setitem__(7, "2"), "line 4: score is '2', the ledger has '01'"),
+    "a date in Excel's way": (lambda lines: lines[3].__setitem__(4, "08.03.2024 09:30"), "line 4: inspected_at is '08.03.2024 09:30'"),
     "an unknown score": (lambda lines: lines[1].__setitem__(7, "77"), "line 2: unknown score '77'"),
     "another inspection": (lambda lines: lines[1].__setitem__(0, "4711"), "is no scored image of this batch"),
     "a row too many": (lambda lines: lines.append(["999", "x.jpg", *lines[1][2:]]), "line 5: 'x.jpg' of inspection 999 is no scored image"),
@@ -299,9 +301,29 @@ def test_a_csv_edited_by_hand_is_refused_with_one_line_and_nothing_is_written(la
         csv.writer(file, lineterminator="\n").writerows(lines)
     (mistake,) = lab.set_autoscore()
     assert reason in mistake
+    assert "spreadsheet" in mistake
     assert "\n" not in mistake
     assert lab.scores() == []
     assert lab.state(batch) == "approved"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["", "byte order mark"])
+def test_what_a_spreadsheet_program_does_unasked_is_forgiven(lab: Lab, batch: str, delimiter: str, start: bytes) -> None:
+    lab = held(lab)
+    lab.finalize()
+    with lab.csv(batch).open(newline="") as file:
+        lines = list(csv.reader(file))
+    assert lines[3][7] == "01"
+    lines[3][7] = "1"
+    lines[1][-1] = "withhold"
+    with lab.csv(batch).open("w", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows(lines)
+    lab.csv(batch).write_bytes(start + lab.csv(batch).read_bytes())
+    assert run(lab, "approve").output == f"{batch}  2 rows to write  {lab.csv(batch)}\n"
+    assert run(lab, "approve", batch).exit_code == 0
+    lab.finish()
+    assert [row[3] for row in lab.scores()] == ["13", "01"]
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\0\0", b'"', b"a\0b", bytes(65 * 2**20)], ids=["not text", "open quote", "NUL", "huge"])
@@ -333,6 +355,76 @@ def test_a_csv_that_was_deleted_is_written_anew_and_held_again(lab: Lab, batch: 
     held(lab).finalize()
     assert lab.state(batch) == "held"
     assert len(rows_of(lab.csv(batch))) == 3
+
+
+def test_a_kill_between_state_and_new_csv_leaves_nothing_approved_that_nobody_saw(lab: Lab, batch: str) -> None:
+    lab = held(lab)
+    lab.finalize()
+    run(lab, "approve", batch)
+    lab.csv(batch).unlink()
+    quiet = lab.copy(lab.root.parent / "quiet")
+    lines = lines_of(quiet.finalize)
+    for number, line in enumerate(kill_points(8, lines, seed=3)):
+        shaken = lab.copy(lab.root.parent / f"kill-{number}")
+        killed_at(line, shaken.finalize)
+        assert shaken.state(batch) == "held" or not shaken.csv(batch).exists()
+        shaken.finalize()
+        assert shaken.state(batch) == "held"
+        assert shaken.csv(batch).exists()
+
+
+def test_what_has_no_csv_is_not_approved(lab: Lab, batch: str) -> None:
+    lab = held(lab)
+    lab.finalize()
+    lab.csv(batch).unlink()
+    assert isinstance(run(lab, "approve", batch).exception, UsageError)
+    assert lab.state(batch) == "held"
+
+
+@pytest.mark.parametrize("module", ["cli", "undo"])
+def test_a_batch_that_somebody_else_moved_is_not_called_done(lab: Lab, batch: str, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    lab = held(lab)
+    lab.finalize()
+
+    def moved_meanwhile(*_: object, **__: object) -> bool:
+        return False
+
+    monkeypatch.setattr(f"finalizer.{module}.move_batch", moved_meanwhile)
+    result = run(lab, "approve" if module == "cli" else "undo", batch)
+    assert isinstance(result.exception, TryAgainLater)
+    assert result.output == ""
+    assert lab.state(batch) == "held"
+
+
+@pytest.mark.parametrize("service", ["finalize", "set-autoscore"])
+def test_a_round_without_work_says_so(lab: Lab, batch: str, service: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    if service == "set-autoscore":
+        lab.finalize()
+        caplog.clear()
+    assert run(lab, service, "--once").exit_code == 0
+    assert "nothing to do" not in caplog.text
+    caplog.clear()
+    assert run(lab, service, "--once").exit_code == 0
+    assert [record.message for record in caplog.records] == ["nothing to do"]
+
+
+def test_a_state_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    with pytest.raises(SettingsError, match=r"^paths\.state: [^\n]*$"), only_writer(tmp_path / "state" / "lock"):
+        pass
+
+
+def test_a_service_warns_of_rows_under_our_name_once(lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def twice(_name: str, one_round: Callable[[Stop], None], _once: bool, _seconds: float) -> None:
+        one_round(Stop())
+        one_round(Stop())
+
+    lab.person("A01a", 1, "11", "ARTscore")
+    monkeypatch.setattr("finalizer.cli.run_service", twice)
+    assert run(lab, "set-autoscore").exit_code == 0
+    (warning,) = (record.message for record in caplog.records if record.levelname == "WARNING")
+    assert warning.startswith("I_SCORES holds 1 rows of scorer 'ARTscore' that this ledger did not write")
 
 
 # ---- undo -----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -32,7 +33,7 @@ from crystal_search.archives import (
     write_results,
     write_work_unit,
 )
-from crystal_search.errors import TryAgainLater
+from crystal_search.errors import SettingsError, TryAgainLater
 from crystal_search.grid import GaveUp, Refused, Returned
 from crystal_search.grid import local as local_grid
 from crystal_search.grid.local import LocalGrid
@@ -321,9 +322,56 @@ def test_a_result_for_a_work_unit_that_nobody_sent_is_refused(lab: Lab) -> None:
 
 def test_a_client_that_fails_is_started_three_times_and_its_last_word_kept(lab: Lab) -> None:
     grid = lab.grid()
-    grid.submit(lab.pack("wu_b_1", "exit 1", "exit 3", "exit 1"))
+    grid.submit(lab.pack("wu_b_1", "exit 1", "exit 2", "exit 1"))
     (event,) = drive(grid, bool)
     assert event == GaveUp("wu_b_1", "the client says 1")
+
+
+def complaint(grid: LocalGrid) -> str:
+    """What the grid raises in the end."""
+    with pytest.raises(SettingsError) as caught:
+        drive(grid, lambda _seen: False)
+    return str(caught.value)
+
+
+def test_a_model_that_does_not_fit_is_no_attempt(lab: Lab) -> None:
+    """One client says so for all, however often; once it is mended, everything comes back."""
+    grid = lab.grid(workers=2)
+    for number in (1, 2, 3, 4):
+        grid.submit(lab.pack(f"wu_b_{number}", *["exit 3"] * 5, "copy good"))
+    assert complaint(grid) == "4 work units wait, for the client says: the client says 3"
+    assert sum(len(lab.runs(f"wu_b_{n}")) for n in (1, 2, 3, 4)) == 2
+    assert complaint(grid), "still"
+    assert sum(len(lab.runs(f"wu_b_{n}")) for n in (1, 2, 3, 4)) == 2
+    for _ in range(4):
+        lab.clock += local_grid.SETTINGS_PAUSE_SECONDS + 1
+        for _ in range(3):
+            assert complaint(grid)
+            time.sleep(0.1)
+    for number in (1, 2, 3, 4):
+        for plan in (lab.root / "plans" / f"wu_b_{number}").glob("[0-9]*"):
+            plan.write_text(f"copy {lab.root / 'good' / f'wu_b_{number}.zip'}")
+    events = drive(lab.grid(workers=2), lambda seen: len(seen) == 4)
+    assert [type(event) for event in events] == [Returned] * 4
+    assert {run[1] for n in (1, 2, 3, 4) for run in lab.runs(f"wu_b_{n}")} == {"result-1.zip"}
+
+
+def test_work_for_another_model_does_not_hold_up_the_rest(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = lab.grid()
+    grid.submit(lab.pack("wu_b_1", "exit 3", "copy good"))
+    monkeypatch.setattr(sys.modules[__name__], "MODEL", ModelReference(name="tiny", sha256="b" * 64))
+    lab.clock += 1
+    grid.submit(lab.pack("wu_b_2", "copy good"))
+    (event,) = drive(grid, bool)
+    assert event.work_unit == "wu_b_2"
+    assert complaint(grid).startswith("1 work units wait")
+    lab.clock += local_grid.SETTINGS_PAUSE_SECONDS + 1
+    end = time.monotonic() + 10
+    events: list[Event] = []
+    while not events and time.monotonic() < end:
+        with contextlib.suppress(SettingsError):
+            events = list(grid.poll())
+    assert [type(event) for event in events] == [Returned]
 
 
 def test_no_result_and_no_word_is_a_failure_too(lab: Lab) -> None:
@@ -351,6 +399,44 @@ def test_an_interrupted_client_goes_on_after_a_pause_that_grows(lab: Lab, plan: 
     (event,) = drive(grid, bool)
     assert isinstance(event, Returned)
     assert {run[1] for run in lab.runs("wu_b_1")} == {"result-1.zip"}, "the same attempt, so that its checkpoint counts"
+
+
+def test_a_client_that_hangs_is_stopped_and_goes_on(lab: Lab) -> None:
+    """Its checkpoint, the share that is done and its log are signs of life."""
+    grid = lab.grid()
+    grid.submit(lab.pack("wu_b_1", f"wait {lab.root / 'never'} copy good", "copy good"))
+    wait_for(lambda: grid.poll() == [] and len(lab.runs("wu_b_1")) == 1)
+    pid = int(lab.runs("wu_b_1")[0][0])
+    checkpoint = lab.spool / "wu_b_1" / "result-1.zip.checkpoint"
+    checkpoint.mkdir()
+    for number in range(3):
+        (checkpoint / str(number)).touch()
+        grid.poll()
+        lab.clock += 1799
+        grid.poll()
+    assert len(lab.runs("wu_b_1")) == 1
+    assert local_grid._is_locked(lab.spool / "wu_b_1")
+    lab.clock += 2
+    grid.poll()
+    assert not Path(f"/proc/{pid}").exists()
+    state = json.loads((lab.spool / "wu_b_1" / "state.json").read_text())
+    assert (state["phase"], state["failures"], state["interruptions"]) == ("queued", 0, 1)
+    assert state["reason"] == "no progress for 1800 s"
+    lab.clock += 2
+    (event,) = drive(grid, bool)
+    assert isinstance(event, Returned)
+    assert [run[1] for run in lab.runs("wu_b_1")] == ["result-1.zip"] * 2
+
+
+def test_a_client_that_hangs_is_stopped_also_when_another_process_started_it(lab: Lab) -> None:
+    with poller(lab, lab.pack("wu_b_1", f"wait {lab.root / 'never'} copy good", "copy good")):
+        wait_for(lambda: len(lab.runs("wu_b_1")) == 1)
+    grid = lab.grid()
+    assert grid.poll() == []
+    lab.clock += 1801
+    assert grid.poll() == []
+    lab.clock += 2
+    assert isinstance(drive(grid, bool)[0], Returned)
 
 
 def test_endless_interruptions_end(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -140,6 +141,74 @@ def test_every_artscore_is_kept_the_withheld_ones_too(lab: Lab) -> None:
     assert lab.ledger_rows("SELECT score FROM artscores") == [("23",)] * 3
 
 
+# ---- somebody else bears our name -------------------------------------------------------------------------------------
+
+WARNING = "I_SCORES holds {} rows of scorer 'ARTscore' that this ledger did not write: they are left as they are"
+
+
+def test_an_earlier_systems_rows_are_left_as_they_are(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """Also beside a person's score, and whatever we undo."""
+    lab.execute(
+        "INSERT INTO I_SCORES (SCOREID, INSPECTID, SCORE, SCOREDATE, IMAGENAME, SCOREDBY) "
+        "VALUES (77, ?, '13', '2020-01-01 00:00:00', ?, 'ARTscore')",
+        lab.inspection(*FIRST),
+        image_name(*FIRST),
+    )
+    lab.person(*SECOND, "11")
+    before = lab.scores()
+    batch = score_all(lab)
+    lab.finish()
+    assert caplog.text.count(WARNING.format(1)) == 1
+    assert [row for row in lab.scores() if row[1] != lab.inspection(*OTHER)] == before
+    assert ours_on(lab, OTHER) == ["23"]
+    assert lab.undo(batch).taken_back == 1
+    lab.finish()
+    assert lab.scores() == before
+
+
+@pytest.mark.parametrize("image", [True, False])
+@pytest.mark.parametrize("stage", ["before", "between", "after"])
+def test_a_person_who_bears_our_name_is_a_person(lab: Lab, stage: str, image: bool) -> None:
+    def scores() -> None:
+        lab.person(*SECOND, "11", "ARTscore", image=image)
+
+    if stage == "before":
+        scores()
+    batch = score_all(lab)
+    lab.finalize()
+    if stage == "between":
+        scores()
+    lab.set_autoscore()
+    if stage == "after":
+        scores()
+    lab.finish()
+    assert lab.shown() == {"A01a": [("11", "ARTscore")], "B01a": [("23", "ARTscore")]}
+    score_all(lab, "other", scoring='{"step":16}')
+    lab.finish()
+    assert lab.shown() == {"A01a": [("11", "ARTscore")], "B01a": [("33", "ARTscore")]}
+    lab.undo(batch)
+    assert lab.shown()["A01a"] == [("11", "ARTscore")]
+
+
+@pytest.mark.parametrize("scorer", ["Berta", "ARTscore"])
+def test_a_person_who_got_the_number_of_a_row_that_we_took_back_keeps_the_row(lab: Lab, scorer: str) -> None:
+    """We were killed after the delete and before we looked."""
+    batch = score_all(lab)
+    lab.finish()
+    (ours,) = (row for row in lab.scores() if row[2] == image_name(*OTHER))
+    lab.execute("DELETE FROM I_SCORES WHERE SCOREID = ?", ours[0])
+    lab.execute("INSERT INTO I_SCORES VALUES (?, ?, '11', '2024-05-01 00:00:00', ?, ?)", ours[0], ours[1], ours[2], scorer)
+    connection = sqlite3.connect(lab.settings.paths.state / "ledger.sqlite")
+    with connection:
+        connection.execute("UPDATE writes SET state = 'removing'")
+    connection.close()
+    lab.finish()
+    state = f"SELECT state FROM writes WHERE score_id = {ours[0]}"
+    assert lab.ledger_rows(state) == [("undone",)]
+    assert lab.undo(batch).taken_back == 2
+    assert lab.shown() == {"B01a": [("11", scorer)]}
+
+
 # ---- somebody acts between our look and our lock ------------------------------------------------------------------------
 
 
@@ -176,6 +245,45 @@ def a_person_scores_before_our_insert(lab: Lab, patch: pytest.MonkeyPatch, **how
 
 def nobody_in_particular_scores_before_our_insert(lab: Lab, patch: pytest.MonkeyPatch) -> None:
     a_person_scores_before_our_insert(lab, patch, scorer=None)
+
+
+def a_namesake_scores_before_our_insert(lab: Lab, patch: pytest.MonkeyPatch) -> None:
+    score_all(lab)
+    lab.finalize()
+    meanwhile(lambda: lab.person(*SECOND, "11", "ARTscore"), patch)
+    assert lab.set_autoscore() == []
+    assert lab.shown() == {"A01a": [("11", "ARTscore")], "B01a": [("23", "ARTscore")]}
+
+
+def a_namesake_scores_before_our_update(lab: Lab, patch: pytest.MonkeyPatch) -> None:
+    score_all(lab, "clear")
+    lab.finish()
+    score_all(lab, "other", scoring='{"step":16}')
+    lab.finalize()
+    meanwhile(lambda: lab.person(*SECOND, "11", "ARTscore"), patch)
+    assert lab.set_autoscore() == []
+    assert ours_on(lab, FIRST) == ["01"], "as it was; the next round takes it out"
+    assert ours_on(lab, SECOND) == ["11", "01"]
+    assert ours_on(lab, OTHER) == ["33"]
+
+
+def a_namesake_scores_after_us(lab: Lab, patch: pytest.MonkeyPatch) -> None:
+    score_all(lab)
+    lab.finish()
+    lab.person(*FIRST, "11", "ARTscore")
+    lab.finish()
+    assert lab.shown() == {"A01a": [("11", "ARTscore")], "B01a": [("23", "ARTscore")]}
+
+
+def nobody_takes_our_row_over_before_our_insert(lab: Lab, patch: pytest.MonkeyPatch) -> None:
+    """The row is still among the numbers that we took for ours."""
+    lab.batch({FIRST: "clear"})
+    lab.finish()
+    lab.batch({SECOND: "clear"})
+    lab.finalize()
+    meanwhile(lambda: lab.execute("UPDATE I_SCORES SET SCOREDBY = NULL"), patch)
+    assert lab.set_autoscore() == []
+    assert lab.shown() == {"A01a": [("01", None)]}
 
 
 def another_importer_of_ours_is_quicker(lab: Lab, patch: pytest.MonkeyPatch) -> None:
@@ -264,6 +372,10 @@ Race = Callable[[Lab, pytest.MonkeyPatch], None]
 RACES: list[Race] = [
     a_person_scores_before_our_insert,
     nobody_in_particular_scores_before_our_insert,
+    nobody_takes_our_row_over_before_our_insert,
+    a_namesake_scores_before_our_insert,
+    a_namesake_scores_before_our_update,
+    a_namesake_scores_after_us,
     another_importer_of_ours_is_quicker,
     a_person_scores_before_our_update,
     a_person_takes_our_row_over_before_our_update,
@@ -293,6 +405,7 @@ def without(pattern: str, replacement: str = "") -> Callable[[str], str]:
 
 SCORER = r"\n    AND SCOREDBY = :scorer(?=\n    AND INSPECTID)"
 OWN_ROW = r"\n    AND NOT EXISTS \(\n        SELECT 1\n        FROM I_SCORES own.*?\n    \)"
+FOREIGN = r"\n +OR INSTR\(:own_ids, [^\n]*"
 NO_PERSON = r"\n    AND NOT EXISTS \(\n        SELECT 1\n        FROM I_INSPECTIONS mine.*$"
 NAMELESS = r"person\.SCOREDBY IS NULL OR "
 
@@ -302,12 +415,20 @@ def anybodys(sql: str) -> str:
     return without(NO_PERSON)(without(SCORER)(sql))
 
 
+def beside_our_own(sql: str) -> str:
+    """Likewise: a row of ours that this ledger does not know is a person's."""
+    return without(FOREIGN)(without(OWN_ROW)(sql))
+
+
 #: What is left out of which statement, and who notices.
 MUTANTS: dict[str, tuple[str, Callable[[str], str], Race]] = {
     "insert beside people": ("score_insert", without(NO_PERSON), a_person_scores_before_our_insert),
-    "insert beside our own": ("score_insert", without(OWN_ROW), another_importer_of_ours_is_quicker),
-    "insert beside the nameless": ("score_insert", without(NAMELESS), nobody_in_particular_scores_before_our_insert),
+    "insert beside our own": ("score_insert", beside_our_own, another_importer_of_ours_is_quicker),
+    "insert beside the nameless": ("score_insert", without(NAMELESS), nobody_takes_our_row_over_before_our_insert),
     "insert by image": ("score_insert", without(":by_drop = 1", ":by_drop = 2"), a_person_scores_before_our_insert),
+    "insert beside a namesake": ("score_insert", without(FOREIGN), a_namesake_scores_before_our_insert),
+    "update beside a namesake": ("score_update", without(FOREIGN), a_namesake_scores_before_our_update),
+    "taking out of all that bears our name": ("score_take_out", without(FOREIGN), a_namesake_scores_after_us),
     "update beside people": ("score_update", without(NO_PERSON), a_person_scores_before_our_update),
     "update of anybody's row": ("score_update", anybodys, a_person_takes_our_row_over_before_our_update),
     "plain update": ("score_update", without(r"WHERE .*$", "WHERE SCOREID = :score_id"), a_person_scores_before_our_update),
@@ -327,7 +448,8 @@ SQL = Path(xtaltrak_module.__file__).parent / "sql"
 def test_whatever_changes_a_score_names_our_scorer_itself(path: Path) -> None:
     """In both dialects, which also ask for the same parameters."""
     text = re.sub(r"^--.*$", "", path.read_text(), flags=re.MULTILINE)
-    if re.match(r"\s*(UPDATE|DELETE FROM) \{I_SCORES\}", text):
+    assert not re.search(r"(INSERT INTO|UPDATE|DELETE FROM) \{I_SCORES\}", text), "what is written goes through the view"
+    if re.match(r"\s*(UPDATE|DELETE FROM) \{ARTSCORES_OWN\}", text):
         assert re.search(r"\nWHERE \{I_SCORES.SCOREID\} = :score_id\n    AND \{I_SCORES.SCOREDBY\} = :scorer\n", text)
     binds = set(re.findall(r":([a-z_]+)", text))
     twins = {twin.parent.name: twin.read_text() for twin in SQL.glob(f"*/{path.name}")}
@@ -341,11 +463,66 @@ def test_a_statement_without_its_guard_is_found_out(lab: Lab, monkeypatch: pytes
 
     def mutated(dialect: str, asked: str, names: Mapping[str, str]) -> str:
         sql = statement(dialect, asked, names)
-        return change(sql) if asked == name else sql
+        return change(sql.replace("ARTSCORES_OWN", "I_SCORES")) if asked == name else sql  # the view would save it
 
     monkeypatch.setattr(xtaltrak_module, "statement", mutated)
     with pytest.raises(AssertionError):
         race(lab, monkeypatch)
+
+
+# ---- the database sees to it too ----------------------------------------------------------------------------------------
+
+
+def test_the_view_takes_rows_of_our_scorer_only(lab: Lab) -> None:
+    score_all(lab)
+    lab.finish()
+    number = lab.person(*OTHER, "11")
+    before = lab.scores()
+    for values in ("'Berta'", "NULL", "'artscore'"):
+        with pytest.raises(sqlite3.IntegrityError, match="only rows of our own scorer"):
+            lab.execute(f"INSERT INTO ARTSCORES_OWN (SCOREID, INSPECTID, SCOREDBY) VALUES (5, {lab.inspection(*OTHER)}, {values})")
+        with pytest.raises(sqlite3.IntegrityError, match="only rows of our own scorer"):
+            lab.execute(f"UPDATE ARTSCORES_OWN SET SCOREDBY = {values}")
+    lab.execute("UPDATE ARTSCORES_OWN SET SCORE = '31' WHERE SCOREID = ?", number)
+    lab.execute("DELETE FROM ARTSCORES_OWN WHERE SCOREID = ?", number)
+    assert lab.scores() == before
+    lab.execute("UPDATE ARTSCORES_OWN SET SCORE = '31'")
+    assert ours_on(lab, FIRST) == ["31"]
+    lab.execute("DELETE FROM ARTSCORES_OWN")
+    assert [row[0] for row in lab.scores()] == [number]
+
+
+@pytest.mark.parametrize("name", ["score_update", "score_delete", "score_restore", "score_take_out"])
+def test_a_statement_without_any_guard_does_nothing_to_a_person_through_the_view(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    number = lab.person(*FIRST, "11")
+    before = lab.scores()
+    bare = without(r"WHERE .*$", "WHERE SCOREID = :score_id")
+    monkeypatch.setattr(xtaltrak_module, "statement", lambda *asked: bare(statement(*asked)) if asked[1] == name else statement(*asked))
+    values = {"score_id": number, "score": "31", "scored_at": "x", "before_score": "31", "before_scored_at": "x"}
+    with open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
+        xtaltrak.execute(name, values)
+    assert lab.scores() == before
+
+
+def test_the_view_is_made_where_it_lacks_and_anew_for_another_scorer(lab: Lab) -> None:
+    lab.execute("DROP VIEW ARTSCORES_OWN")  # an embedded XtalTrak of an earlier version
+
+    def version(scorer: str) -> int:
+        section = lab.settings.xtaltrak.model_copy(update={"scorer": scorer})
+        with open_xtaltrak(section) as xtaltrak, ScoreTable(xtaltrak, "drop").locked():
+            pass
+        ((made,),) = lab.execute("PRAGMA schema_version")
+        return int(made)
+
+    first = version("ARTscore")
+    assert version("ARTscore") == first, "it stays where it fits"
+    second = version("O'Art\"{x}")
+    assert second > first
+    assert version("O'Art\"{x}") == second
+    lab.execute("INSERT INTO ARTSCORES_OWN (SCOREID, INSPECTID, SCOREDBY) VALUES (5, ?, ?)", lab.inspection(*OTHER), "O'Art\"{x}")
+    assert len(lab.scores()) == 1
 
 
 # ---- people and importer, interleaved at random -------------------------------------------------------------------------
@@ -441,6 +618,9 @@ class Busy:
                 yield
             finally:
                 self._locked = False
+
+    def guard_own_rows(self) -> None:
+        self._inner.guard_own_rows()
 
     def _meanwhile(self) -> None:
         if not self._locked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import logging
@@ -15,16 +16,19 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import count, product
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from generator_lab import Lab, TakingGrid, image_name, make_lab, picture
-from sqlalchemy import Engine, event
+from generator_lab import MODEL_TOML, Lab, TakingGrid, image_name, make_lab, picture
+from sqlalchemy import Engine, event, update
 
 from crystal_search.archives import MAX_WORK_UNIT_BYTES
 from crystal_search.errors import SettingsError, TryAgainLater
+from crystal_search.ledger.results import find_work_unit, give_up
+from crystal_search.ledger.schema import images
 from crystal_search.service import Stop
 from crystal_search.settings import Search, load_settings
 from crystal_search.status import status
@@ -92,7 +96,7 @@ def test_the_manifest_says_what_the_settings_ask(tmp_path: Path) -> None:
     (manifest,) = lab.grid.manifests()
     assert (manifest.step, manifest.threshold, manifest.chops, manifest.overlays) == (50, 0.8, 7, ["crystal", "unsure"])
     assert manifest.model.name == "tiny"
-    assert manifest.model.sha256 == hashlib.sha256(b'name = "tiny"\n').hexdigest()
+    assert manifest.model.sha256 == hashlib.sha256(MODEL_TOML.encode()).hexdigest()
     assert sorted(image.um_per_px or 0.0 for image in manifest.images) == [0.0, 1.131]  # by profile; E0 is not known
 
 
@@ -162,6 +166,75 @@ def test_a_work_unit_of_which_nothing_is_left_is_cancelled(tmp_path: Path) -> No
     assert lab.counts() == {"refused": 1}
 
 
+def inspected(lab: Lab, hours: float | None) -> None:
+    """Every image is of an inspection so many hours ago, or of an unknown day."""
+    when = None if hours is None else datetime.now() - timedelta(hours=hours)
+    with lab.ledger() as ledger, ledger.begin() as connection:
+        connection.execute(update(images).values(inspected_at=when))
+
+
+@pytest.mark.parametrize("hours", [1, 47, None])
+def test_images_that_come_late_go_out_by_themselves(tmp_path: Path, hours: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = make_lab(tmp_path)
+    content = lab.image(1, 1, 1).read_bytes()
+    lab.image(1, 1, 1).unlink()
+    lab.image(1, 2, 1).write_bytes(b"")
+    lab.image(1, 3, 1).write_bytes(content[:10])
+    lab.round()
+    assert lab.counts() == {"in_work": 3, "refused": 3}
+    inspected(lab, hours)
+    put_into_xtaltrak(lab, 1, "odd.jpg")
+    reads = []
+    original = generate.read_bare
+    monkeypatch.setattr(generate, "read_bare", lambda *args: (reads.append(args), original(*args))[1])
+    with lab.ledger() as ledger, open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
+        generator = generate.Generator(lab.settings, ledger, xtaltrak, lab.grid)
+        for _ in range(3):
+            assert not generate.run_round(generator)
+        assert lab.counts() == {"in_work": 3, "refused": 4}
+        assert len(reads) == 2, "the empty and the damaged one, once"
+        assert len(lab.rows("SELECT * FROM batches")) == 2
+        for row in (1, 2, 3):
+            lab.image(1, row, 1).write_bytes(content)
+        assert not generate.run_round(generator)
+    assert lab.counts() == {"in_work": 6, "refused": 1}
+    assert len(lab.sent_images()) == 6
+
+
+def test_images_that_come_too_late_wait_to_be_asked_for(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    content = lab.image(1, 1, 1).read_bytes()
+    lab.image(1, 1, 1).unlink()
+    lab.round()
+    inspected(lab, 49)
+    lab.image(1, 1, 1).write_bytes(content)
+    lab.round()
+    assert lab.counts() == {"in_work": 5, "refused": 1}
+    change(lab, "[generator]\nretry_hours = 50\n")
+    lab.round()
+    assert lab.counts() == {"in_work": 6}
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize("step", ["stat", "read_bytes"])
+def test_a_disk_that_fails_on_one_file_refuses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, step: str) -> None:
+    lab = make_lab(tmp_path)
+    original = getattr(Path, step)
+
+    def fail(path: Path, *args: object, **options: object) -> object:
+        if path == lab.image(2, 1, 1):
+            raise OSError(number, os.strerror(number), str(path))
+        return original(path, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, step, fail)
+        with pytest.raises(TryAgainLater, match=rf"{image_name(2, 1, 1)}: can not be read \({os.strerror(number)}\)"):
+            lab.round()
+    assert "refused" not in lab.counts()
+    lab.round()
+    assert lab.counts() == {"in_work": 6}
+
+
 def test_an_image_that_vanishes_between_claim_and_packing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = make_lab(tmp_path)
     original = generate._pack
@@ -218,6 +291,105 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"scoring\.model.*no model") as caught:
         lab.round()
     assert len(str(caught.value).splitlines()) == 1
+
+
+def started(lab: Lab, *options: str) -> str:
+    """What a start of the command ends with."""
+    result = CliRunner().invoke(work_generator, ["--settings", str(lab.settings_file), "--once", *options])
+    return str(result.exception) if result.exception else result.output
+
+
+@pytest.mark.parametrize("network", ["drop", "chops"])
+def test_a_damaged_model_sends_nothing(tmp_path: Path, network: str) -> None:
+    lab = make_lab(tmp_path)
+    (tmp_path / "model" / f"{network}.onnx").write_text("damaged")
+    assert (
+        started(lab) == f"scoring.model: {tmp_path}/model/{network}.onnx does not match its SHA-256 in model.toml: install this model again"
+    )
+    (tmp_path / "model" / f"{network}.onnx").unlink()
+    assert f"{network}.onnx: No such file" in started(lab)
+    assert not lab.settings.paths.state.exists()
+
+
+@pytest.mark.parametrize("content", ['name = "tiny"\n', MODEL_TOML.replace("drop.onnx", "../drop.onnx")])
+def test_a_model_that_no_client_can_read_sends_nothing(tmp_path: Path, content: str) -> None:
+    lab = make_lab(tmp_path)
+    (tmp_path / "model" / "model.toml").write_text(content)
+    told = started(lab)
+    assert told.startswith(f"scoring.model: {tmp_path}/model/model.toml: ")
+    assert len(told.splitlines()) == 1
+
+
+def test_a_step_that_the_model_does_not_know_sends_nothing(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, settings="step = 48\n")
+    assert started(lab) == "scoring.step: model tiny does not work in steps of 48 px: choose one of 16, 50"
+
+
+def test_failed_images_go_out_again_when_asked(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, [(1, 1, 1), (1, 2, 1)], "[generator]\nimages_per_work_unit = 1\n")
+    lab.round()
+    first = lab.rows("SELECT name FROM work_units ORDER BY id")[0]["name"]
+    with lab.ledger() as ledger, ledger.begin() as connection:
+        known = find_work_unit(connection, first)
+        assert known is not None
+        assert give_up(connection, known, "broken")
+    assert lab.counts() == {"in_work": 1, "failed": 1}
+    assert lab.counts("work_units") == {"gave_up": 1, "submitted": 1}
+    started(lab, "--retry-failed")
+    assert lab.counts() == {"in_work": 2}
+    assert lab.counts("work_units") == {"gave_up": 1, "submitted": 2}
+    with lab.ledger() as ledger, ledger.begin() as connection:
+        ended = find_work_unit(connection, first)
+        assert ended is not None
+        assert ended.images == {}
+        assert not give_up(connection, ended, "broken")
+    started(lab, "--retry-failed")
+    assert lab.counts("work_units") == {"gave_up": 1, "submitted": 2}
+    assert lab.counts() == {"in_work": 2}
+
+
+def test_a_grid_that_lost_its_spool_gets_its_work_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lab = make_lab(tmp_path, settings="[generator]\nimages_per_work_unit = 2\n")
+    lab.round()
+    assert len(lab.grid.submitted) == 3
+    lab.round()
+    assert len(lab.grid.submitted) == 3, "what the grid has is left alone"
+    shutil.rmtree(lab.grid.folder)
+    ended = lab.grid.submitted[0][0]
+    (lab.settings.work_units / f"{ended}.zip").unlink()  # by the assimilator, whose transaction we do not see yet
+    lab.round()
+    assert lab.grid.submitted[3:] == lab.grid.submitted[1:3]
+    assert "2 work units that the grid had lost are sent again" in caplog.text
+    lab.assimilated()
+    lab.round()
+    assert len(lab.grid.submitted) == 5
+
+
+def test_nothing_to_do_is_said(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    assert started(lab) == ""
+    assert started(lab).startswith("nothing to do: ")
+    assert len(started(lab).splitlines()) == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--retry-failed",)])
+def test_a_state_folder_that_is_a_file(tmp_path: Path, options: tuple[str, ...]) -> None:
+    lab = make_lab(tmp_path)
+    lab.settings_file.write_text(lab.settings_file.read_text() + f'[ledger]\nurl = "sqlite:///{tmp_path}/ledger.sqlite"\n')
+    lab.settings.paths.state.write_text("a file")
+    assert started(lab, *options) == f"paths.state: {lab.settings.paths.state} is not a folder"
+
+
+def test_a_round_takes_one_page_of_a_real_time_search(tmp_path: Path) -> None:
+    search = '[[search]]\nname = "new"\npriority = "realtime"\n[[search]]\nname = "old"\n'
+    lab = make_lab(tmp_path, settings=f"[generator]\npage = 4\n{search}")
+    with lab.ledger() as ledger, open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
+        generator = generate.Generator(lab.settings, ledger, xtaltrak, lab.grid)
+        assert generate.run_round(generator)
+        assert lab.counts() == {"in_work": 4}
+        assert not generate.run_round(generator)
+    assert lab.counts() == {"in_work": 6}
+    assert {priority for _, priority in lab.grid.submitted} == {100}
 
 
 # ---- sizes --------------------------------------------------------------------------------------------------------
@@ -288,8 +460,7 @@ def test_real_time_work_goes_first_and_does_not_wait(tmp_path: Path, caplog: pyt
     lab.round()
     assert [priority for _, priority in lab.grid.submitted[4:]] == [100, 100]
     assert lab.rows("SELECT DISTINCT priority FROM batches WHERE search = 'new'") == [{"priority": 100}]
-    for path in lab.grid.folder.glob("*.zip"):
-        path.unlink()
+    lab.assimilated()
     lab.round()
     assert [priority for _, priority in lab.grid.submitted[6:]] == [0, 0, 0]
     assert lab.counts() == {"in_work": 9}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def image_path(image_root: Path, drop: Drop, inspection_number: int, image_name:
 def file_size(path: Path, image_root: Path) -> int:
     """The size of an image's file in bytes, at least 1 and small enough for a work unit.
 
-    Raises ``RefusedImageError``; ``TryAgainLater`` when it is the image root that is away.
+    Raises ``RefusedImageError``; ``TryAgainLater`` when it is the image root that is away, or its disk or server fails.
     """
     try:
         size = path.stat().st_size
@@ -82,11 +83,24 @@ def read_bare(path: Path, image_root: Path) -> BareFile:
     return bare
 
 
+def file_mark(path: Path, image_root: Path) -> tuple[int, int] | None:
+    """What changes when a file does; None when it can not be looked at. Raises ``TryAgainLater`` as ``file_size`` does."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        _refused(error, image_root)
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
 def _refused(error: OSError, image_root: Path) -> RefusedImageError:
+    """What is wrong with one file. Raises ``TryAgainLater`` when it is its disk or server that fails."""
     check_image_root(image_root)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return RefusedImageError("missing: no such file below the image root")
-    return RefusedImageError(f"unreadable: {error.strerror}")
+    if isinstance(error, PermissionError | IsADirectoryError) or error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+        return RefusedImageError(f"unreadable: {error.strerror}")
+    raise TryAgainLater(f"{error.filename}: can not be read ({error.strerror}); try again later") from error
 
 
 def check_image_root(image_root: Path) -> None:

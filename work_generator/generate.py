@@ -11,24 +11,35 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from crystal_search.archives import FORMAT_VERSION, Manifest, ModelReference, WorkImage, sha256_hex, write_work_unit
-from crystal_search.errors import TryAgainLater
+from crystal_search.errors import SettingsError, TryAgainLater
 from crystal_search.grid import ARCHIVE_PRIORITY, REALTIME_PRIORITY, Grid
 from crystal_search.ledger import Ledger
 from crystal_search.ledger import images as queue
 from crystal_search.ledger.images import Batch, OpenUnit, QueuedImage
-from crystal_search.ledger.schema import WorkUnitState
+from crystal_search.ledger.schema import ImageState, WorkUnitState
+from crystal_search.leftovers import sweep_partials
 from crystal_search.models import find_model
 from crystal_search.plate import InspectionImage
 from crystal_search.service import Stop
 from crystal_search.settings import Search, Settings
 from crystal_search.xtaltrak import XtalTrak
 from crystal_search.xtaltrak.images import START, Key, Page
-from work_generator.files import MAX_IMAGE_BYTES, BareFile, RefusedImageError, check_image_root, file_size, image_path, read_bare, read_name
+from work_generator.files import (
+    MAX_IMAGE_BYTES,
+    BareFile,
+    RefusedImageError,
+    check_image_root,
+    file_mark,
+    file_size,
+    image_path,
+    read_bare,
+    read_name,
+)
 
 _log = logging.getLogger("work-generator")
 
@@ -41,7 +52,11 @@ _LOCK_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """What a round works with. ``positions`` are the keys, by search, at which the last round was cut short; ``now`` is in seconds."""
+    """What a round works with; ``now`` is in seconds.
+
+    From round to round remain ``positions``, the keys, by search, at which the last round was cut short, ``marks`` of refused
+    images' files as they were when last read, and ``did``, which counts what was done.
+    """
 
     settings: Settings
     ledger: Ledger
@@ -50,19 +65,24 @@ class Generator:
     stop: Stop = field(default_factory=Stop)
     positions: dict[str, Key] = field(default_factory=dict)
     now: Callable[[], float] = time.monotonic
+    marks: dict[int, tuple[int, int]] = field(default_factory=dict)
+    did: Counter[str] = field(default_factory=Counter)
 
 
-def prepare(generator: Generator, *, rescan: bool, retry_refused: bool) -> None:
-    """Before the first round: let every search read from the beginning again, give refused images another chance."""
+def prepare(generator: Generator, *, rescan: bool, retry: Iterable[ImageState]) -> None:
+    """Before the first round: let every search read from the beginning again, give refused or failed images another chance,
+    and remove what a killed generator left half.
+    """
     with _only_one(generator) as ours:
         if not ours:
             return
+        sweep_partials(generator.settings.work_units)
         scoring = _current_scoring(generator)
         with generator.ledger.begin() as connection:
             if rescan:
                 queue.forget_cursors(connection, scoring)
-            if retry_refused:
-                _log.info("%d refused images are tried again", queue.retry_refused(connection, scoring))
+            for state in retry:
+                _log.info("%d %s images are tried again", queue.retry(connection, scoring, state), state)
 
 
 def run_round(generator: Generator) -> bool:
@@ -85,13 +105,60 @@ def _round(generator: Generator) -> bool:
         left = queue.unfinished_units(connection)
     for unit in left:
         _finish(generator, unit)
-    _Turn(generator, scoring, REALTIME_PRIORITY, until=float("inf"), room=float("inf")).work()
+    _send_lost(generator)
+    _claim_late(generator, scoring)
+    realtime = _Turn(generator, scoring, REALTIME_PRIORITY, until=float("inf"), room=float("inf"))
+    realtime.work()
+    if realtime.more:
+        return True
     room = settings.max_open_work_units - generator.grid.open_work_units()
     turn = _Turn(generator, scoring, ARCHIVE_PRIORITY, until=generator.now() + ARCHIVE_TURN_SECONDS, room=room)
     turn.work()
     if turn.room <= 0:
         _log.info("archive work waits: the grid has its %d work units", settings.max_open_work_units)
+        generator.did["waits"] += 1
     return turn.cut_short
+
+
+def _send_lost(generator: Generator) -> None:
+    """Give the grid again what it should have; a spool may be lost with its disk.
+
+    The packed ZIP of a work unit that has ended goes before the grid forgets it, so that none runs twice.
+    """
+    with generator.ledger.read() as connection:
+        out = queue.submitted_units(connection)
+    lost = 0
+    for name, priority in out:
+        path = generator.settings.work_units / f"{name}.zip"
+        with suppress(FileNotFoundError):  # it has ended meanwhile
+            lost += path.is_file() and generator.grid.submit(path, priority)
+    if lost:
+        _log.warning("%d work units that the grid had lost are sent again", lost)
+        generator.did["sent"] += lost
+
+
+def _claim_late(generator: Generator, scoring: int) -> None:
+    """Claim refused images of new inspections whose files are there by now. A file that did not change is not read again."""
+    settings = generator.settings
+    with generator.ledger.read() as connection:
+        missed = queue.late_images(connection, scoring, settings.generator.retry_hours, settings.generator.page)
+    come: list[int] = []
+    for image in missed:
+        if generator.stop.is_set():
+            break
+        path = image_path(settings.paths.images, image.drop, image.inspection_number, image.image_name)
+        mark = file_mark(path, settings.paths.images)
+        if mark is None or generator.marks.get(image.id) == mark:
+            continue
+        generator.marks[image.id] = mark
+        with suppress(RefusedImageError):
+            read_bare(path, settings.paths.images)
+            come.append(image.id)
+    if come:
+        with generator.ledger.begin() as connection:
+            count = queue.claim_late(connection, come)
+        _log.info("%d images have come late and go out now", count)
+        generator.did["claimed"] += count
 
 
 def _current_scoring(generator: Generator) -> int:
@@ -106,7 +173,12 @@ def _current_scoring(generator: Generator) -> int:
 def _only_one(generator: Generator) -> Iterator[bool]:
     """Hold the lock of the one generator that works, or wait for it; False when asked to stop before. Dies with the process."""
     lock = generator.settings.paths.state / "work-generator.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise SettingsError(f"paths.state: {lock.parent} is not a folder") from error
+    except OSError as error:
+        raise TryAgainLater(f"{lock.parent}: can not be made ({error.strerror}); try again later") from error
     with lock.open("w") as file:
         while True:
             try:
@@ -124,7 +196,8 @@ def _only_one(generator: Generator) -> Iterator[bool]:
 class _Turn:
     """The part of a round that serves the searches of one priority.
 
-    It ends when there is nothing left, at the time ``until``, after ``room`` work units, or when asked to stop.
+    It ends when there is nothing left, at the time ``until``, after ``room`` work units, or when asked to stop. Of a real-time
+    search it takes one page; ``more`` says that there is another one.
     """
 
     generator: Generator
@@ -133,6 +206,7 @@ class _Turn:
     until: float
     room: float
     cut_short: bool = False
+    more: bool = False
 
     def work(self) -> None:
         if not self._pack_all():
@@ -146,6 +220,10 @@ class _Turn:
                 if not self._pack_all():
                     self.generator.positions[identity] = last
                     return
+                if self.priority == REALTIME_PRIORITY and page.more:
+                    self.generator.positions[identity] = last
+                    self.more = True
+                    break
 
     def _may_go_on(self) -> bool:
         if self.room <= 0:
@@ -190,6 +268,7 @@ class _Turn:
             claimed = queue.claim(connection, self.scoring, search.name, self.priority, judged)
             queue.move_cursor(connection, self.scoring, identity, last)
         if claimed is not None:
+            self.generator.did["claimed"] += 1
             _log.info("batch %s (%s): %d images claimed%s", claimed.batch, search.name, claimed.claimed, _refused_counts(claimed.refused))
 
 
@@ -251,6 +330,7 @@ def _finish(generator: Generator, unit: OpenUnit) -> bool:
     generator.grid.submit(path, unit.batch.priority)
     with generator.ledger.begin() as connection:
         queue.move_unit(connection, unit, WorkUnitState.PACKED, WorkUnitState.SUBMITTED)
+    generator.did["sent"] += 1
     return True
 
 

@@ -48,14 +48,17 @@ Validator = Callable[[str, Path], None]
 class Grid(Protocol):
     """Distribution of work units. Every call is idempotent: after a kill, call it again."""
 
-    def submit(self, work_unit: Path, priority: int = ARCHIVE_PRIORITY) -> None:
-        """Take a work unit ZIP, whose stem is its name; a work unit that the grid has already is left alone.
+    def submit(self, work_unit: Path, priority: int = ARCHIVE_PRIORITY) -> bool:
+        """Take a work unit ZIP, whose stem is its name; one that the grid has already is left alone, and False returned.
 
         Raises ``FileNotFoundError`` when there is no such file: the assimilator removes it when the work unit has ended.
         """
 
     def poll(self) -> Sequence[Returned | Refused | GaveUp]:
-        """What came back and was not acknowledged yet; drives a local grid on."""
+        """What came back and was not acknowledged yet; drives a local grid on.
+
+        Raises ``SettingsError`` when nothing came back and nothing will before somebody mends model or settings here.
+        """
 
     def acknowledge(self, event: Returned | Refused | GaveUp) -> None:
         """The event is in the ledger and its file stored: the grid may clean up."""
@@ -81,4 +84,5 @@ def open_grid(settings: Settings, validator: Validator | None = None) -> Grid:
         workers=settings.grid.workers,
         threads=settings.grid.threads,
         attempts=settings.grid.attempts,
+        deadline=settings.grid.deadline_seconds,
     )

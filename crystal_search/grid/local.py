@@ -33,9 +33,9 @@ from pathlib import Path
 
 import msgspec
 
-from crystal_search.archives import ArchiveError
+from crystal_search.archives import ArchiveError, open_work_unit
 from crystal_search.atomic import sync_folder, write_atomically
-from crystal_search.errors import EXIT_TRY_LATER, TryAgainLater
+from crystal_search.errors import EXIT_SETTINGS, EXIT_TRY_LATER, SettingsError, TryAgainLater
 from crystal_search.grid import ARCHIVE_PRIORITY, GaveUp, Refused, Returned, Validator
 
 _log = logging.getLogger(__name__)
@@ -45,6 +45,8 @@ NICENESS = 10
 #: A client that was killed or asked for later goes on where it was; this many times make one failed attempt.
 MAX_INTERRUPTIONS = 10
 MAX_PAUSE_SECONDS = 300.0
+#: Work for a model that the clients here can not serve waits this long before another one is asked.
+SETTINGS_PAUSE_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 _LOG_TAIL = 4096
 _REASON_LENGTH = 500
@@ -60,6 +62,10 @@ class _Phase(StrEnum):
     RUNNING = "running"
     RETURNED = "returned"
     GAVE_UP = "gave_up"
+
+
+#: What makes clients end with ``EXIT_SETTINGS`` or not: the model's SHA-256 and the step of a work unit.
+_Wish = tuple[str, int | None]
 
 
 class _Refusal(msgspec.Struct, frozen=True):
@@ -95,6 +101,7 @@ class LocalGrid:
         workers: int = 1,
         threads: int = 1,
         attempts: int = 3,
+        deadline: float = 1800.0,
         command: Sequence[str] = CLIENT,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -103,20 +110,25 @@ class LocalGrid:
         self._options = ["--nthreads", str(threads), *(["--model", str(model)] if model else [])]
         self._workers = workers
         self._attempts = attempts
+        self._deadline = deadline
         self._command = list(command)
         self._now = now
         self._clients: dict[str, subprocess.Popen[bytes]] = {}
+        self._progress: dict[str, tuple[float, float]] = {}  # the newest change in a folder, and when it was seen
+        self._wishes: dict[str, _Wish] = {}
+        self._held: dict[_Wish, tuple[float, str]] = {}  # until when, and the client's last line
+        self._complained = False
 
     # ---- the Grid protocol ---------------------------------------------------------------------------------------
 
-    def submit(self, work_unit: Path, priority: int = ARCHIVE_PRIORITY) -> None:
-        """Queue a work unit ZIP; the file itself is linked or copied, never moved.
+    def submit(self, work_unit: Path, priority: int = ARCHIVE_PRIORITY) -> bool:
+        """Queue a work unit ZIP; the file itself is linked or copied, never moved. False when it was there already.
 
         Raises ``FileNotFoundError`` when there is no such file, ``TryAgainLater`` when the disk is full.
         """
         folder = self._spool / work_unit.stem
         if folder.is_dir():
-            return
+            return False
         incoming = self._spool / f".incoming-{work_unit.stem}"
         shutil.rmtree(incoming, ignore_errors=True)
         incoming.mkdir(parents=True)
@@ -127,14 +139,22 @@ class LocalGrid:
             sync_folder(self._spool)
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
+        return True
 
     def poll(self) -> list[Returned | Refused | GaveUp]:
-        """Collect clients that ended, start queued work units, and tell what was not acknowledged yet."""
+        """Collect clients that ended, start queued work units, and tell what was not acknowledged yet.
+
+        Raises ``SettingsError`` with a client's line when there is nothing to tell and all that is left waits for another model
+        or other settings. Nothing is lost, and such work is tried again after a pause, or at once by a new ``LocalGrid``.
+        """
         with self._alone():
             self._sweep()
             states = {folder: self._collect(folder, state) for folder, state in self._entries()}
             self._start_queued(states)
-            return [event for folder in sorted(states) for event in _events(folder, states[folder])]
+            events = [event for folder in sorted(states) for event in _events(folder, states[folder])]
+            if not events:
+                self._complain(states)
+            return events
 
     def acknowledge(self, event: Returned | Refused | GaveUp) -> None:
         """Forget a refused result, or the whole work unit when it came back or was given up."""
@@ -168,13 +188,35 @@ class LocalGrid:
             return state
         client = self._clients.get(folder.name)
         if client.poll() is None if client else _is_locked(folder):
-            return state
-        self._clients.pop(folder.name, None)
-        after = self._ended(folder, state, client.returncode if client else None)
+            if not self._hangs(folder):
+                return state
+            after = self._ended(folder, state, -signal.SIGKILL, f"no progress for {self._deadline:.0f} s")
+        else:
+            after = self._ended(folder, state, client.returncode if client else None)
         _write_state(folder, after)
+        self._clients.pop(folder.name, None)
+        self._progress.pop(folder.name, None)
         return after
 
-    def _ended(self, folder: Path, state: _State, code: int | None) -> _State:
+    def _hangs(self, folder: Path) -> bool:
+        """Whether a client made no progress for too long; it is stopped then, with its whole process group."""
+        newest = _last_change(folder)
+        before, since = self._progress.get(folder.name, (0.0, 0.0))
+        if newest != before or self._now() < since:  # a clock that was set back
+            self._progress[folder.name] = (newest, self._now())
+            return False
+        if self._now() - since <= self._deadline:
+            return False
+        _log.warning("%s: no progress for %.0f s, its client is stopped", folder.name, self._deadline)
+        try:
+            self._stop(folder)
+        except TryAgainLater as error:  # it waits for a disk or a server, say
+            _log.warning("%s", error)
+            self._progress[folder.name] = (newest, self._now())
+            return False
+        return True
+
+    def _ended(self, folder: Path, state: _State, code: int | None, why: str = "") -> _State:
         """The state after a client ended with exit code ``code``; None when it outlived the poller that started it."""
         result = _result(folder, state.failures + 1)
         if result.exists():
@@ -183,7 +225,14 @@ class LocalGrid:
             except ArchiveError as error:
                 return self._failed(folder, state, str(error), refused=True)
             return msgspec.structs.replace(state, phase=_Phase.RETURNED)
-        reason = _last_line(folder / "client.log") or f"the client ended without a result or a word (exit code {code})"
+        reason = why or _last_line(folder / "client.log") or f"the client ended without a result or a word (exit code {code})"
+        if code == EXIT_SETTINGS:  # every client here would say so, and what is wrong is not the work unit
+            if (wish := self._wish(folder)) not in self._held:
+                _log.warning("%s: put back, no attempt: %s", folder.name, reason)
+            self._held[wish] = (self._now() + SETTINGS_PAUSE_SECONDS, reason)
+            return msgspec.structs.replace(state, phase=_Phase.QUEUED, not_before=0.0, reason=reason)
+        if self._held:
+            self._held.pop(self._wish(folder), None)
         if code is not None and code not in _INTERRUPTED:
             return self._failed(folder, state, reason)
         if state.interruptions >= MAX_INTERRUPTIONS:
@@ -223,8 +272,41 @@ class LocalGrid:
             for folder, state in states.items()
             if state.phase is _Phase.QUEUED and not self._now() < state.not_before <= latest
         ]
-        for _, _, folder in sorted(ready)[: max(free, 0)]:
+        for _, _, folder in sorted(ready):
+            if free <= 0:
+                return
+            if self._holds(folder):
+                continue
             states[folder] = self._start(folder, states[folder])
+            free -= 1
+
+    def _holds(self, folder: Path) -> bool:
+        """Whether a client said a moment ago that work like this can not be done here."""
+        if not self._held:
+            return False
+        until, _ = self._held.get(self._wish(folder), (0.0, ""))
+        return self._now() < until <= self._now() + SETTINGS_PAUSE_SECONDS
+
+    def _complain(self, states: dict[Path, _State]) -> None:
+        """Raise ``SettingsError`` when everything that is left waits for other settings."""
+        left = [folder for folder, state in states.items() if state.phase in (_Phase.QUEUED, _Phase.RUNNING)]
+        if not self._held or not left or not all(self._wish(folder) in self._held for folder in left):
+            self._complained = False
+            return
+        if not self._complained and any(states[folder].phase is _Phase.RUNNING for folder in left):
+            return  # let it say so first; later, one that tries whether it was mended does not count
+        self._complained = True
+        _, reason = self._held[self._wish(left[0])]
+        raise SettingsError(f"{len(left)} work units wait, for the client says: {reason}")
+
+    def _wish(self, folder: Path) -> _Wish:
+        if folder.name not in self._wishes:
+            try:
+                with open_work_unit(folder / "work_unit.zip") as unit:
+                    self._wishes[folder.name] = (unit.manifest.model.sha256, unit.manifest.step)
+            except ArchiveError:
+                self._wishes[folder.name] = (folder.name, None)  # its client will say so
+        return self._wishes[folder.name]
 
     def _start(self, folder: Path, state: _State) -> _State:
         """Start a client that holds the work unit's lock as long as it lives."""
@@ -277,6 +359,8 @@ class LocalGrid:
     def _remove(self, folder: Path) -> None:
         """Remove a work unit's folder in one step, so that a kill leaves no half of it."""
         self._clients.pop(folder.name, None)
+        self._wishes.pop(folder.name, None)
+        self._progress.pop(folder.name, None)
         with contextlib.suppress(FileNotFoundError):
             folder.rename(self._spool / f".gone-{folder.name}")
         self._sweep()
@@ -292,6 +376,16 @@ class LocalGrid:
         with _open_lock(self._spool) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _last_change(folder: Path) -> float:
+    """When anything in a work unit's folder changed last: a checkpoint, the share that is done, the log."""
+    newest = 0.0
+    for where, _, files in os.walk(folder):
+        for path in (Path(where), *(Path(where, file) for file in files)):
+            with contextlib.suppress(FileNotFoundError):
+                newest = max(newest, path.stat().st_mtime)
+    return newest
 
 
 def _events(folder: Path, state: _State) -> list[Returned | Refused | GaveUp]:

@@ -10,9 +10,10 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Table, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from crystal_search.archives import ModelReference, random_id, work_unit_name
@@ -189,19 +190,48 @@ def _new_batch(connection: Connection, scoring: int, search: str, priority: int)
     return made.scalar_one(), name
 
 
-def retry_refused(connection: Connection, scoring: int) -> int:
-    """Claim the refused images of a scoring again, in new batches of the searches that found them; returns how many."""
-    refused = (images.c.scoring_id == scoring) & (images.c.state == ImageState.REFUSED)
+def retry(connection: Connection, scoring: int, state: ImageState) -> int:
+    """Claim a scoring's refused or failed images again, in new batches of the searches that found them; returns how many.
+
+    They have no ARTscore, and the work unit that an image failed in stays as it ended, without the image.
+    """
+    if state not in (ImageState.REFUSED, ImageState.FAILED):
+        raise ValueError(f"images that are {state} have not stopped")
+    return _claim_again(connection, (images.c.scoring_id == scoring) & (images.c.state == state))
+
+
+def late_images(connection: Connection, scoring: int, hours: float, limit: int) -> list[QueuedImage]:
+    """Refused images, newest first, whose files may still be on their way: missing, empty or unreadable, and inspected less
+    than ``hours`` ago, or first seen then where XtalTrak has no date.
+    """
+    age = timedelta(hours=hours)
+    day = timedelta(days=1)  # an image is seen after its inspection, but the lab's clock may be in any time zone
+    recent = select(batches.c.id).where(batches.c.scoring_id == scoring, batches.c.created_at > utc_now() - age - day)
+    first_seen = select(batches.c.created_at).where(batches.c.id == images.c.batch_id).scalar_subquery()
+    young = (images.c.inspected_at > datetime.now() - age) | (images.c.inspected_at.is_(None) & (first_seen > utc_now() - age))
+    kinds = or_(*(images.c.reason.startswith(f"{kind}:") for kind in ("missing", "empty", "unreadable")))
+    which = images.c.batch_id.in_(recent) & (images.c.state == ImageState.REFUSED) & kinds & young
+    return _queued(connection, which, limit, newest_first=True)
+
+
+def claim_late(connection: Connection, image_ids: Iterable[int]) -> int:
+    """Claim refused images again, whose files have come."""
+    return _claim_again(connection, images.c.id.in_(list(image_ids)) & (images.c.state == ImageState.REFUSED))
+
+
+def _claim_again(connection: Connection, which: ColumnElement[bool]) -> int:
     olds = connection.execute(
-        select(batches.c.id, batches.c.search, batches.c.priority)
-        .where(batches.c.id.in_(select(images.c.batch_id).where(refused)))
+        select(batches.c.id, batches.c.scoring_id, batches.c.search, batches.c.priority)
+        .where(batches.c.id.in_(select(images.c.batch_id).where(which)))
         .order_by(batches.c.id)
     ).all()
     count = 0
     for old in olds:
-        new, _ = _new_batch(connection, scoring, old.search, old.priority)
+        new, _ = _new_batch(connection, old.scoring_id, old.search, old.priority)
         moved = connection.execute(
-            update(images).where(refused, images.c.batch_id == old.id).values(state=ImageState.CLAIMED, reason=None, batch_id=new)
+            update(images)
+            .where(which, images.c.batch_id == old.id)
+            .values(state=ImageState.CLAIMED, reason=None, batch_id=new, work_unit_id=None, public_id=None)
         )
         count += moved.rowcount
     return count
@@ -240,7 +270,7 @@ def unit_images(connection: Connection, unit: OpenUnit) -> list[QueuedImage]:
     return _queued(connection, images.c.work_unit_id == unit.id, None)
 
 
-def _queued(connection: Connection, which: ColumnElement[bool], limit: int | None) -> list[QueuedImage]:
+def _queued(connection: Connection, which: ColumnElement[bool], limit: int | None, newest_first: bool = False) -> list[QueuedImage]:
     rows = connection.execute(
         select(
             images.c.id,
@@ -253,7 +283,7 @@ def _queued(connection: Connection, which: ColumnElement[bool], limit: int | Non
             images.c.public_id,
         )
         .where(which)
-        .order_by(images.c.id)
+        .order_by(images.c.id.desc() if newest_first else images.c.id)
         .limit(limit)
     )
     return [
@@ -316,6 +346,17 @@ def unfinished_units(connection: Connection) -> list[OpenUnit]:
         .order_by(batches.c.priority.desc(), work_units.c.id)
     )
     return [OpenUnit(row.unit_id, row.unit_name, WorkUnitState(row.state), _batch(row)) for row in rows]
+
+
+def submitted_units(connection: Connection) -> list[tuple[str, int]]:
+    """Name and priority of the work units that the grid should have, in the order in which they should go out."""
+    rows = connection.execute(
+        select(work_units.c.name, batches.c.priority)
+        .join(batches)
+        .where(work_units.c.state == WorkUnitState.SUBMITTED)
+        .order_by(batches.c.priority.desc(), work_units.c.id)
+    )
+    return [(row.name, row.priority) for row in rows]
 
 
 def move_unit(

@@ -8,7 +8,7 @@ Every function is one step of a transaction that the caller begins.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
@@ -31,11 +31,15 @@ _UNSETTLED: ColumnElement[bool] = writes.c.state.in_(
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A row that shall be in the score table: ``after``, in the place of ``before`` where our own row is there already."""
+    """A row that shall be in the score table: ``after``, in the place of ``before`` where our own row is there already.
+
+    ``own`` are the numbers of our own rows on the drop, which do not stand in its way; it is not noted.
+    """
 
     image_id: int
     before: ScoreRow | None
     after: ScoreRow
+    own: frozenset[int] = field(default=frozenset(), compare=False)
 
     @property
     def action(self) -> Action:
@@ -84,6 +88,28 @@ def written_as(connection: Connection, score_ids: Iterable[int]) -> Sequence[Wri
     return _select(connection, writes.c.score_id.in_(list(score_ids)) & (writes.c.state == WriteState.WRITTEN))
 
 
+def ours_among(connection: Connection, rows: Iterable[ScoreRow], undone_too: bool = False) -> frozenset[int]:
+    """The numbers of those rows of the score table that we wrote: all but the score is as in a write of ours.
+
+    A row that was taken out again and is there nevertheless is somebody else's, except to one who looked into the score table
+    while another program of ours was at work (``undone_too``).
+    """
+    found = {row.score_id: row.identity for row in rows}
+    if not found:
+        return frozenset()
+    which = writes.c.score_id.in_(list(found))
+    noted = _select(connection, which if undone_too else which & (writes.c.state != WriteState.UNDONE))
+    return frozenset(number for write in noted if found[number := write.plan.after.score_id] == write.plan.after.identity)
+
+
+def standing_between(connection: Connection, first: int, last: int) -> set[tuple[int, int]]:
+    """Number and inspection of what we wrote, and did not take out again, under the numbers from ``first`` to ``last``."""
+    which = writes.c.score_id.between(first, last) & (writes.c.state != WriteState.UNDONE)
+    return {
+        (number, inspection) for number, inspection in connection.execute(select(writes.c.score_id, writes.c.inspection_id).where(which))
+    }
+
+
 def note_removing(connection: Connection, noted: Iterable[Write]) -> None:
     """Note what is about to be taken out."""
     ids = [{"write": write.id} for write in noted]
@@ -103,8 +129,8 @@ def outcome(write: Write, row: ScoreRow | None) -> WriteState | None:
         return WriteState.WRITTEN
     if write.state is WriteState.PLANNED:
         return None
-    if row is None or row == write.plan.before:
-        return WriteState.UNDONE
+    if row is None or row == write.plan.before or row.identity != write.plan.after.identity:
+        return WriteState.UNDONE  # also where somebody took our row over, or a new row of theirs got its number
     return WriteState.WRITTEN  # somebody changed our row since; it is not what we would take back
 
 

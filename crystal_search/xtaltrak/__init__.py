@@ -17,6 +17,9 @@ from crystal_search.errors import SettingsError
 from crystal_search.xtaltrak.images import Key, Page, Protect, page_of, search_params
 from crystal_search.xtaltrak.names import resolve_names, statement
 
+#: The view through which we write, and its triggers, in this order.
+_OWN_VIEW = ("create_artscores_own", "create_artscores_own_insert", "create_artscores_own_update", "create_artscores_own_delete")
+
 Params = Mapping[str, Any]
 Row = tuple[Any, ...]
 
@@ -33,7 +36,7 @@ class XtalTrak:
     def __init__(self, connection: sqlite3.Connection, what: str, names: Mapping[str, str], scorer: str) -> None:
         self._connection = connection
         self._what = what
-        self._names = names
+        self._names = {**names, "SCORER": "'" + scorer.replace("'", "''") + "'"}  # a view takes no parameters
         self.scorer = scorer  #: our own name in SCOREDBY
 
     def execute(self, name: str, params: Params | None = None) -> int:
@@ -61,6 +64,16 @@ class XtalTrak:
         is not our scorer is a person, and so is a NULL.
         """
         return page_of(self.query("find_images", search_params(search, after, limit, protect, self.scorer)), search, limit)
+
+    def guard_own_rows(self) -> None:
+        """Make the view through which we write, which shows and takes rows of our own scorer only, where it is not so already.
+
+        To be called in a transaction that is going to write scores.
+        """
+        made = {text for (text,) in self.query("own_view")}
+        if made != {(text := self._sql(name))[text.index("CREATE ") :] for name in _OWN_VIEW}:
+            for name in ("drop_artscores_own", *_OWN_VIEW):
+                self.execute(name)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

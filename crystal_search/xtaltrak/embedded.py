@@ -59,6 +59,7 @@ def create_embedded(section: settings.XtalTrak) -> XtalTrak:
     with xtaltrak.transaction():
         for name in _CREATE:
             xtaltrak.execute(name)
+        xtaltrak.guard_own_rows()
     return xtaltrak
 
 

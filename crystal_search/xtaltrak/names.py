@@ -22,6 +22,8 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "PROJECTS": ("PROJECT_ID", "NAME"),
     "PLATE_DROPS": ("FK_PLATE_ID", "FK_SAMPLE_ID"),
     "SAMPLES": ("SAMPLE_ID", "SAMPLE_NAME"),
+    # our own: the view of the score table through which we write, with its columns
+    "ARTSCORES_OWN": (),
     # our own: numbers for SCOREID that the vendor's never reach; a sequence in Oracle, a table of one row in SQLite
     "ARTSCORE_SEQ": ("LAST_ID",),
 }

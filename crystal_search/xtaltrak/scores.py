@@ -1,13 +1,15 @@
 """XtalTrak's score table as we may use it: we read every row, and write none but our own (write-back rules 1 and 3, P28).
 
-That holds statement by statement: whatever writes carries our own scorer's name in its text, and looks for people's scores in
-the same statement, under the table's lock. What was seen before the lock is only a plan.
+Our own are the rows that the ledger says we wrote. A row that merely bears our scorer's name is treated as a person's: a person
+may be called so, or an earlier system. That holds statement by statement: whatever writes carries our own scorer's name in its
+text, and looks for people's scores in the same statement, under the table's lock. What was seen before the lock is only a plan.
+The database sees to it too: what is written goes through a view that shows and takes rows of our scorer only.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,17 +38,25 @@ class ScoreRow(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.decode(text, type=cls)
 
     @property
+    def identity(self) -> tuple[int, int, str | None, str | None, str | None]:
+        """What stays the same when our row gets another score; its date is the inspection's, a person's is not."""
+        return self.score_id, self.inspection_id, self.image_name, self.scored_at, self.scorer
+
+    @property
     def sha256(self) -> str:
         """SHA-256 of ``to_json``, hexadecimal."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
-def protecting_row(rows: Iterable[ScoreRow], inspection_id: int, image_name: str, scorer: str, protect: Protect) -> ScoreRow | None:
+def protecting_row(
+    rows: Iterable[ScoreRow], inspection_id: int, image_name: str, own: Collection[int], protect: Protect
+) -> ScoreRow | None:
     """The person's row, among those of a drop, that keeps our score of an image out; None when nothing does.
 
-    A row without a scorer is a person's. Of several the one nearest to the image is returned, then the newest.
+    ``own`` are the numbers of our own rows; every other row is a person's. Of several the one nearest to the image is returned,
+    then the newest.
     """
-    people = [row for row in rows if row.scorer != scorer and (protect == "drop" or _is_on(row, inspection_id, image_name))]
+    people = [row for row in rows if row.score_id not in own and (protect == "drop" or _is_on(row, inspection_id, image_name))]
     return max(people, key=lambda row: (_is_on(row, inspection_id, image_name), row.scored_at or "", row.score_id), default=None)
 
 
@@ -74,8 +84,13 @@ class ScoreTable:
         rows = self._xtaltrak.query("score_row", {"score_id": score_id})
         return _row(rows[0]) if rows else None
 
+    def named(self, after: int, limit: int) -> list[tuple[int, int]]:
+        """Number and inspection of the next rows that bear our scorer's name, by number; somebody else may have written them."""
+        rows = self._xtaltrak.query("score_named", {"scorer": self.scorer, "after": after, "max_rows": limit})
+        return [(int(number), int(inspection_id)) for number, inspection_id in rows]
+
     def displaced(self) -> list[ScoreRow]:
-        """Our own rows where a person has scored."""
+        """The rows that bear our scorer's name where somebody of another name has scored."""
         return [_row(row) for row in self._xtaltrak.query("score_displaced", {"scorer": self.scorer, "by_drop": self._by_drop})]
 
     def next_ids(self, count: int) -> list[int]:
@@ -88,16 +103,20 @@ class ScoreTable:
         """A transaction in which nobody else writes scores."""
         with self._xtaltrak.transaction():
             self._xtaltrak.execute("score_lock")
+            self._xtaltrak.guard_own_rows()
             yield
 
-    def insert(self, rows: Iterable[ScoreRow]) -> None:
-        """Insert each row, unless a person's or our own score of it is there."""
-        self._xtaltrak.executemany("score_insert", [{**_payload(row), "by_drop": self._by_drop} for row in rows])
+    def insert(self, rows: Iterable[tuple[ScoreRow, Collection[int]]]) -> None:
+        """Insert each row, unless a person's or our own score of it is there.
 
-    def update(self, changes: Iterable[tuple[ScoreRow, ScoreRow]]) -> None:
+        Here and below the numbers beside a row are those of our own rows on its drop.
+        """
+        self._xtaltrak.executemany("score_insert", [{**_payload(row), **self._protection(own)} for row, own in rows])
+
+    def update(self, changes: Iterable[tuple[ScoreRow, ScoreRow, Collection[int]]]) -> None:
         """Change each of our rows from what it was to what it shall be, unless it changed meanwhile or a person has scored."""
         self._xtaltrak.executemany(
-            "score_update", [{**_payload(after), "before_score": before.score, "by_drop": self._by_drop} for before, after in changes]
+            "score_update", [{**_payload(after), "before_score": before.score, **self._protection(own)} for before, after, own in changes]
         )
 
     def delete(self, rows: Iterable[ScoreRow]) -> None:
@@ -111,7 +130,7 @@ class ScoreTable:
             [{**_payload(after), "before_score": before.score, "before_scored_at": before.scored_at} for before, after in changes],
         )
 
-    def take_out(self, rows: Iterable[ScoreRow]) -> None:
+    def take_out(self, rows: Iterable[tuple[ScoreRow, Collection[int]]]) -> None:
         """Delete each of our rows where a person has scored."""
         self._xtaltrak.executemany(
             "score_take_out",
@@ -121,11 +140,15 @@ class ScoreTable:
                     "inspection_id": row.inspection_id,
                     "image_name": row.image_name,
                     "scorer": self.scorer,
-                    "by_drop": self._by_drop,
+                    **self._protection(own),
                 }
-                for row in rows
+                for row, own in rows
             ],
         )
+
+    def _protection(self, own: Collection[int]) -> dict[str, Any]:
+        """What a statement needs to tell people's rows; never an empty text, which is NULL to Oracle."""
+        return {"by_drop": self._by_drop, "own_ids": "".join([",", *(f"{number}," for number in sorted(own))])}
 
 
 def _row(columns: tuple[Any, ...]) -> ScoreRow:

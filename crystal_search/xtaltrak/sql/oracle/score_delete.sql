@@ -1,5 +1,5 @@
 -- Takes back a row that we inserted, if it is still as we wrote it.
-DELETE FROM {I_SCORES}
+DELETE FROM {ARTSCORES_OWN}
 WHERE {I_SCORES.SCOREID} = :score_id
     AND {I_SCORES.SCOREDBY} = :scorer
     AND {I_SCORES.INSPECTID} = :inspection_id

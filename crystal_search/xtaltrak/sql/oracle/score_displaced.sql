@@ -1,4 +1,4 @@
--- Our own rows where a person has scored. People's rows lead: they are fewer. :by_drop is 1 where theirs protect the whole drop.
+-- Rows under our own name where somebody of another name has scored. People's rows lead: they are fewer. :by_drop is 1 where theirs protect the whole drop.
 SELECT DISTINCT
     own.{I_SCORES.SCOREID},
     own.{I_SCORES.INSPECTID},

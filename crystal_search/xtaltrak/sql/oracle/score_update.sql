@@ -1,5 +1,6 @@
 -- Our own row with another score, if it is as we saw it and no person has scored. :by_drop is 1 where that protects the whole drop.
-UPDATE {I_SCORES}
+-- :own_ids is ,1,2, for our rows on the drop: whoever else uses our name is a person.
+UPDATE {ARTSCORES_OWN}
 SET {I_SCORES.SCORE} = :score, {I_SCORES.SCOREDATE} = TO_DATE(:scored_at, 'YYYY-MM-DD HH24:MI:SS')
 WHERE {I_SCORES.SCOREID} = :score_id
     AND {I_SCORES.SCOREDBY} = :scorer
@@ -16,7 +17,10 @@ WHERE {I_SCORES.SCOREID} = :score_id
             AND other.{I_INSPECTIONS.SUBWELL} = mine.{I_INSPECTIONS.SUBWELL}
         JOIN {I_SCORES} person ON person.{I_SCORES.INSPECTID} = other.{I_INSPECTIONS.INSPECTID}
         WHERE mine.{I_INSPECTIONS.INSPECTID} = :inspection_id
-            AND (person.{I_SCORES.SCOREDBY} IS NULL OR person.{I_SCORES.SCOREDBY} <> :scorer)
+            AND (
+                person.{I_SCORES.SCOREDBY} IS NULL OR person.{I_SCORES.SCOREDBY} <> :scorer
+                OR INSTR(:own_ids, ',' || person.{I_SCORES.SCOREID} || ',') = 0
+            )
             AND (:by_drop = 1 OR (
                 person.{I_SCORES.INSPECTID} = :inspection_id
                 AND (person.{I_SCORES.IMAGENAME} IS NULL OR person.{I_SCORES.IMAGENAME} = :image_name)

@@ -1,5 +1,6 @@
 -- Our score of one image, unless a person's or our own is there. :by_drop is 1 where a person's score protects the whole drop.
-INSERT INTO {I_SCORES} (
+-- :own_ids is ,1,2, for our rows on the drop: whoever else uses our name is a person.
+INSERT INTO {ARTSCORES_OWN} (
     {I_SCORES.SCOREID}, {I_SCORES.INSPECTID}, {I_SCORES.IMAGENAME}, {I_SCORES.SCORE}, {I_SCORES.SCOREDATE}, {I_SCORES.SCOREDBY}
 )
 SELECT :score_id, :inspection_id, :image_name, :score, :scored_at, :scorer
@@ -22,7 +23,10 @@ WHERE EXISTS (SELECT 1 FROM {I_INSPECTIONS} seen WHERE seen.{I_INSPECTIONS.INSPE
             AND other.{I_INSPECTIONS.SUBWELL} = mine.{I_INSPECTIONS.SUBWELL}
         CROSS JOIN {I_SCORES} person ON person.{I_SCORES.INSPECTID} = other.{I_INSPECTIONS.INSPECTID}
         WHERE mine.{I_INSPECTIONS.INSPECTID} = :inspection_id
-            AND (person.{I_SCORES.SCOREDBY} IS NULL OR person.{I_SCORES.SCOREDBY} <> :scorer)
+            AND (
+                person.{I_SCORES.SCOREDBY} IS NULL OR person.{I_SCORES.SCOREDBY} <> :scorer
+                OR INSTR(:own_ids, ',' || person.{I_SCORES.SCOREID} || ',') = 0
+            )
             AND (:by_drop = 1 OR (
                 person.{I_SCORES.INSPECTID} = :inspection_id
                 AND (person.{I_SCORES.IMAGENAME} IS NULL OR person.{I_SCORES.IMAGENAME} = :image_name)

@@ -1,5 +1,5 @@
 -- Takes back an update of our own row, if it is still as we wrote it.
-UPDATE {I_SCORES}
+UPDATE {ARTSCORES_OWN}
 SET {I_SCORES.SCORE} = :before_score, {I_SCORES.SCOREDATE} = :before_scored_at
 WHERE {I_SCORES.SCOREID} = :score_id
     AND {I_SCORES.SCOREDBY} = :scorer

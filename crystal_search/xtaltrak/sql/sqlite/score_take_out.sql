@@ -1,5 +1,6 @@
 -- Takes our own row out, now that a person has scored. :by_drop is 1 where a person's score protects the whole drop.
-DELETE FROM {I_SCORES}
+-- :own_ids is ,1,2, for our rows on the drop: whoever else uses our name is a person.
+DELETE FROM {ARTSCORES_OWN}
 WHERE {I_SCORES.SCOREID} = :score_id
     AND {I_SCORES.SCOREDBY} = :scorer
     AND {I_SCORES.INSPECTID} = :inspection_id
@@ -14,7 +15,10 @@ WHERE {I_SCORES.SCOREID} = :score_id
             AND other.{I_INSPECTIONS.SUBWELL} = mine.{I_INSPECTIONS.SUBWELL}
         CROSS JOIN {I_SCORES} person ON person.{I_SCORES.INSPECTID} = other.{I_INSPECTIONS.INSPECTID}
         WHERE mine.{I_INSPECTIONS.INSPECTID} = :inspection_id
-            AND (person.{I_SCORES.SCOREDBY} IS NULL OR person.{I_SCORES.SCOREDBY} <> :scorer)
+            AND (
+                person.{I_SCORES.SCOREDBY} IS NULL OR person.{I_SCORES.SCOREDBY} <> :scorer
+                OR INSTR(:own_ids, ',' || person.{I_SCORES.SCOREID} || ',') = 0
+            )
             AND (:by_drop = 1 OR (
                 person.{I_SCORES.INSPECTID} = :inspection_id
                 AND (person.{I_SCORES.IMAGENAME} IS NULL OR person.{I_SCORES.IMAGENAME} = :image_name)
