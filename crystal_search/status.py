@@ -41,6 +41,24 @@ class WrittenBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingBatch:
+    """A batch that is not in XtalTrak yet, and what brings it on."""
+
+    batch: str
+    state: str
+    search: str
+    next: str
+
+
+#: What an admin does, or waits for, in each state that is no end.
+_NEXT = {
+    BatchState.OPEN: "assimilate, then finalize",
+    BatchState.HELD: "look at its CSV, then crystal-search approve {batch}",
+    BatchState.APPROVED: "set-autoscore",
+}
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Everything that ``status`` shows; the counts have every state, in the order in which they are passed through."""
 
@@ -50,6 +68,7 @@ class Status:
     reasons: list[Reason]
     refused_results: list[Reason]
     last_writes: list[WrittenBatch]
+    waiting: list[WaitingBatch]
 
 
 def read_status(connection: Connection) -> Status:
@@ -70,6 +89,12 @@ def read_status(connection: Connection) -> Status:
         .order_by(last.desc(), batches.c.name.desc())
         .limit(_LAST)
     )
+    waiting = connection.execute(
+        select(batches.c.name, batches.c.state, batches.c.search)
+        .where(batches.c.state.in_([state.value for state in _NEXT]))
+        .order_by(batches.c.id)
+        .limit(_LAST)
+    )
     return Status(
         images=_count(connection, images.c.state, [state.value for state in ImageState]),
         work_units=_count(connection, work_units.c.state, [state.value for state in WorkUnitState]),
@@ -77,6 +102,7 @@ def read_status(connection: Connection) -> Status:
         reasons=_by_kind([(state, reason or "", count) for state, reason, count in reasons]),
         refused_results=_by_kind([("refused", reason, count) for reason, count in set_aside]),
         last_writes=[WrittenBatch(name, state, rows, at.isoformat(sep=" ", timespec="seconds")) for name, state, rows, at in written],
+        waiting=[WaitingBatch(name, state, search, _NEXT[BatchState(state)].format(batch=name)) for name, state, search in waiting],
     )
 
 
@@ -108,6 +134,9 @@ def _tables(status: Status) -> list[Table]:
 
     stages = (("Images", status.images), ("Work units", status.work_units), ("Batches", status.batches))
     made = [table(title, ["state", "count"], [[state, count] for state, count in counts.items() if count]) for title, counts in stages]
+    if status.waiting:
+        lines: list[list[object]] = [[w.batch, w.state, w.search, w.next] for w in status.waiting]
+        made.append(table(f"Batches on the way (the first {_LAST})", ["batch", "state", "search", "next"], lines))
     for title, reasons in (("Images that stopped", status.reasons), ("Results that were refused", status.refused_results)):
         if reasons:
             made.append(table(title, ["state", "count", "why, for example"], [[r.state, r.count, r.example] for r in reasons]))

@@ -68,3 +68,17 @@ def test_counts_and_reasons(tmp_path: Path) -> None:
     tables = told(lab)
     assert "[red]" in tables  # a reason comes from a volunteer: it is shown, not obeyed
     assert "no such file below the image root" in tables
+
+
+def test_a_batch_on_the_way_says_what_comes_next(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    lab.round()
+    (batch,) = json.loads(told(lab, "--json"))["waiting"]
+    assert (batch["state"], batch["next"]) == ("open", "assimilate, then finalize")
+    with lab.ledger() as ledger, ledger.begin() as connection:
+        connection.execute(text("UPDATE batches SET state = 'held'"))
+    (batch,) = json.loads(told(lab, "--json"))["waiting"]
+    assert batch["next"].endswith(f"crystal-search approve {batch['batch']}")
+    with lab.ledger() as ledger, ledger.begin() as connection:
+        connection.execute(text("UPDATE batches SET state = 'imported'"))
+    assert json.loads(told(lab, "--json"))["waiting"] == []
