@@ -33,7 +33,7 @@ $(VENV)/.demo-ready: pyproject.toml requirements.lock | $(BIN)/python
 	@touch $@
 
 $(VENV)/.test-ready: pyproject.toml requirements.lock | $(BIN)/python
-	$(INSTALL) -e '.[training,dev]'
+	$(INSTALL) -e '.[training,postgres,dev]'
 	@touch $@ $(VENV)/.demo-ready
 
 # Package indexes are left out of the file on purpose: a site has its own.

@@ -47,7 +47,7 @@ def run_service(name: str, round_function: Round, once: bool, seconds: float) ->
     """
     log = logging.getLogger(name)
     trouble = ""
-    with _stopped_by_signals() as stop:
+    with stopped_by_signals() as stop:
         while not stop.is_set():
             try:
                 more = round_function(stop)
@@ -69,8 +69,11 @@ def run_service(name: str, round_function: Round, once: bool, seconds: float) ->
 
 
 @contextmanager
-def _stopped_by_signals() -> Iterator[Stop]:
-    """What SIGTERM and SIGINT set; the handlers from before come back with the first signal, and at the end."""
+def stopped_by_signals() -> Iterator[Stop]:
+    """A flag that SIGTERM and SIGINT set; the handlers from before come back with the first signal, and at the end.
+
+    So a second signal ends the program at once, which is safe too.
+    """
     stop = Stop()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 

@@ -22,10 +22,9 @@ from client_app.preprocess import normalise_chops
 from crystal_search.classes import NAMES
 from crystal_search.cli import crystal_search
 from crystal_search.errors import CrystalSearchError, TryAgainLater, UsageError
-from crystal_search.service import Stop
+from crystal_search.service import Stop, stopped_by_signals
 from training.chops import Balanced
 from training.datasets.build import PARTS, ShardReport, Wish, build
-from training.datasets.cli import stopping
 from training.datasets.cut import cut
 from training.datasets.loading import load_dataset
 from training.datasets.rules import Rules
@@ -235,7 +234,7 @@ def test_a_full_disk_is_one_line_and_the_build_goes_on_when_there_is_space(tmp_p
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_asks_to_stop_and_handlers_come_back(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with stopping() as stop:
+    with stopped_by_signals() as stop:
         os.kill(os.getpid(), number)
         assert stop.is_set()
         assert signal.getsignal(number) == before

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from client_app.model import default_model_folder, load_model
 from crystal_search import __version__
 from crystal_search.atomic import write_atomically
 from crystal_search.errors import CrystalSearchError, TryAgainLater, UsageError
-from crystal_search.service import Stop
+from crystal_search.service import stopped_by_signals
 from crystal_search.settings import load_settings
 from crystal_search.xtaltrak import open_xtaltrak
 from training.datasets.build import DATASET_JSON, FORMAT, ShardReport, Wish, build, read_report
@@ -140,7 +138,7 @@ def build_dataset(
             _log.warning("%s", line)
     images = of_drop_types(with_plates((image for source in found for image in source.images), known), drop_types)
     model_folder = model_folder or default_model_folder()
-    with stopping() as stop:
+    with stopped_by_signals() as stop:
         reports = build(images, model_folder, out, wish, workers, stop)
     write_record(out, found, images, reports, wish, model_folder, drop_types)
     _show(reports)
@@ -166,28 +164,6 @@ def _show(reports: Sequence[ShardReport]) -> None:
     Console().print(table(rows))
     for line in warnings(rows, reports):
         _log.warning("%s", line)
-
-
-@contextmanager
-def stopping() -> Iterator[Stop]:
-    """A flag that SIGTERM and SIGINT set; a second signal ends the program at once, which is safe too."""
-    stop = Stop()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def handle(_number: int, _frame: object) -> None:
-        stop.set()
-        restore()
-
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield stop
-    finally:
-        restore()
 
 
 def write_record(
