@@ -59,6 +59,19 @@ class _Chops(_Network):
     steps: tuple[int, ...]
 
 
+class _Threshold(msgspec.Struct):
+    threshold: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+
+def model_threshold(model: ModelFolder) -> float:
+    """The threshold (P16) that a model brings along. Raises ``SettingsError`` with one line when it brings none."""
+    path = model.path / "model.toml"
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _Threshold).threshold
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise SettingsError(f"scoring.model: {path}: {error}: install this model again, or another one") from error
+
+
 class _Networks(msgspec.Struct):
     """What of a ``model.toml`` is looked at here."""
 

@@ -23,6 +23,7 @@ from work_generator.generate import Generator, run_round
 
 #: What the work generator looks at in a model, whose networks hold their own names.
 MODEL_TOML = f"""name = "tiny"
+threshold = 0.85
 [drop]
 file = "drop.onnx"
 sha256 = "{sha256_hex(b"drop")}"

@@ -391,7 +391,7 @@ def test_an_interrupted_client_goes_on_after_a_pause_that_grows(lab: Lab, plan: 
     grid.submit(lab.pack("wu_b_1", plan, plan, plan, "copy good"))
     for pause, runs in ((1, 1), (2, 2), (4, 3)):
         wait_for(lambda runs=runs: grid.poll() == [] and len(lab.runs("wu_b_1")) == runs)
-        wait_for(lambda: grid.poll() == [] and not local_grid._is_locked(lab.spool / "wu_b_1"))
+        wait_for(lambda: grid.poll() == [] and local_grid._read_state(lab.spool / "wu_b_1").phase is local_grid._Phase.QUEUED)
         lab.clock += pause - 0.5
         grid.poll()
         assert len(lab.runs("wu_b_1")) == runs, "not before its time"

@@ -105,7 +105,7 @@ def test_other_settings_are_another_pass_over_the_images(tmp_path: Path) -> None
     lab.round()
     change(lab, "threshold = 0.8\n")
     lab.round()
-    assert [manifest.threshold for manifest in lab.grid.manifests()] in ([None, 0.8], [0.8, None])
+    assert [manifest.threshold for manifest in lab.grid.manifests()] in ([0.85, 0.8], [0.8, 0.85])
     assert lab.counts() == {"in_work": 12}
 
 
@@ -114,7 +114,7 @@ def test_what_was_claimed_before_the_settings_changed_goes_out_as_it_was_asked(t
     lab.round()
     change(lab, "threshold = 0.8\n")
     lab.round()
-    assert sorted((manifest.threshold or 0.0, len(manifest.images)) for manifest in lab.grid.manifests()) == [(0.0, 3), (0.0, 3), (0.8, 6)]
+    assert sorted((manifest.threshold, len(manifest.images)) for manifest in lab.grid.manifests()) == [(0.8, 6), (0.85, 3), (0.85, 3)]
 
 
 def test_a_drop_that_a_person_scored_stays_out(tmp_path: Path) -> None:

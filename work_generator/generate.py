@@ -23,7 +23,7 @@ from crystal_search.ledger import images as queue
 from crystal_search.ledger.images import Batch, OpenUnit, QueuedImage
 from crystal_search.ledger.schema import ImageState, WorkUnitState
 from crystal_search.leftovers import sweep_partials
-from crystal_search.models import find_model
+from crystal_search.models import find_model, model_threshold
 from crystal_search.plate import InspectionImage
 from crystal_search.service import Stop
 from crystal_search.settings import Search, Settings
@@ -165,8 +165,11 @@ def _current_scoring(generator: Generator) -> int:
     """The scoring that the settings ask for: their model with their step, threshold, chops and overlays."""
     model = find_model(generator.settings.scoring.model)
     reference = ModelReference(name=model.name, sha256=model.sha256)
+    asked = generator.settings.scoring
+    if asked.threshold is None:  # said outright, so that the validator can hold a volunteer to it
+        asked = asked.model_copy(update={"threshold": model_threshold(model)})
     with generator.ledger.begin() as connection:
-        return queue.scoring_id(connection, reference, queue.scoring_json(generator.settings.scoring))
+        return queue.scoring_id(connection, reference, queue.scoring_json(asked))
 
 
 @contextmanager
