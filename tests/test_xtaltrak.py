@@ -457,3 +457,12 @@ def test_a_dangling_link_is_skipped_alone(tmp_path: Path) -> None:
     assert len(report.skipped) == 1
     assert "can not be read" in report.skipped[0]
     assert good.is_file()
+
+
+def test_a_folder_of_malformed_names_alone_is_told_name_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    put(tmp_path / "in", "holiday.jpg", folder="")
+    (tmp_path / "crystal-search.toml").write_text("")
+    with caplog.at_level("INFO"):
+        result = CliRunner().invoke(load, [str(tmp_path / "in"), "--settings", str(tmp_path / "crystal-search.toml")])
+    assert result.exit_code == 1
+    assert "skipped 'holiday.jpg'" in caplog.text

@@ -159,8 +159,11 @@ def load(folder: Path, settings_file: Path | None) -> None:
     if configured.xtaltrak.dialect != "sqlite":
         raise SettingsError("xtaltrak.dialect: only the embedded XtalTrak (sqlite) can be loaded; the lab's own knows its images")
     imported = import_folder(folder, configured.paths.images)
-    with create_embedded(configured.xtaltrak) as xtaltrak:
-        loaded = load_images(xtaltrak, configured.paths.images)
+    if not configured.paths.images.is_dir():  # every name was malformed: what was skipped is told below
+        loaded = Report(0, ())
+    else:
+        with create_embedded(configured.xtaltrak) as xtaltrak:
+            loaded = load_images(xtaltrak, configured.paths.images)
     skipped = sorted({*imported.skipped, *loaded.skipped})
     for line in skipped:
         _log.warning("skipped %s", line)
