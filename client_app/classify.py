@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +10,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from client_app.errors import ImageError
-from client_app.model import FloatArray, Model, Network
+from client_app.model import CalibrationSpec, FloatArray, Model, Network
 from client_app.preprocess import FloatImage, gray, normalise_chops, working_size
 from crystal_search.geometry import Box, WindowGrid, window_grid
 
 Probabilities = npt.NDArray[np.float64]
+#: From a network, normalised pixels (height, width), window and step to the windows' logits (n, classes) in reading order.
+Sweep = Callable[[Network, FloatImage, int, int], FloatArray]
 
 #: Windows in memory at once; more of them are not faster, but each worker would need more memory.
 BATCH = 8
@@ -36,6 +38,14 @@ def classify(model: Model, image: Image.Image, drop: Box, um_per_px: float | Non
     ``um_per_px`` is the image's own scale, None where it is not known; ``step`` is in px at the working resolution. Raises
     ``ImageError`` when the image would be absurdly large there, or when the network does not answer with numbers.
     """
+    boxes, logits = drop_logits(model, image, drop, um_per_px, step, window_logits)
+    return Windows(boxes, calibrated(logits, model.spec.calibration))
+
+
+def drop_logits(
+    model: Model, image: Image.Image, drop: Box, um_per_px: float | None, step: int, sweep: Sweep
+) -> tuple[list[Box], FloatArray]:
+    """The windows of ``classify`` and their logits (n, classes) before any calibration, with ``sweep`` going over the pixels."""
     boxes: list[Box] = []
     logits: list[FloatArray] = []
     for scale in model.spec.scales:
@@ -44,13 +54,13 @@ def classify(model: Model, image: Image.Image, drop: Box, um_per_px: float | Non
             drop.scaled(width / image.width, height / image.height, width, height), width, height, model.spec.chops.window, step
         )
         pixels = region(normalise_chops(gray(image, (width, height))), grid)
-        logits.append(window_logits(model.chops, pixels, grid.window, grid.step))
+        logits.append(sweep(model.chops, pixels, grid.window, grid.step))
         factor_x, factor_y = image.width / width, image.height / height
         boxes += [window.scaled(factor_x, factor_y, image.width, image.height) for window in grid.windows()]
     answers = np.concatenate(logits)
     if not np.isfinite(answers).all():
         raise ImageError("the chop network's answer is not a number")
-    return Windows(boxes, softmax(answers, model.spec.calibration.temperature))
+    return boxes, answers
 
 
 def _working_size(model: Model, image: Image.Image, um_per_px: float | None, scale: float) -> tuple[int, int]:
@@ -83,9 +93,14 @@ def _batches(pixels: FloatImage, window: int, step: int) -> Iterator[FloatImage]
         yield views[rows[chosen], columns[chosen]][..., np.newaxis]
 
 
-def softmax(logits: FloatArray, temperature: float) -> Probabilities:
-    """Calibrated probabilities (n, classes) of ``logits`` (n, classes), each row adding up to 1."""
-    scaled = logits.astype(np.float64) / temperature
+def calibrated(logits: FloatArray, calibration: CalibrationSpec) -> Probabilities:
+    """Probabilities (n, classes) of ``logits`` (n, classes), each row adding up to 1: softmax(logits / temperature + bias).
+
+    Every path that makes probabilities goes through here.
+    """
+    scaled = logits.astype(np.float64) / calibration.temperature
+    if calibration.bias:
+        scaled += np.array(calibration.bias)
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     probabilities: Probabilities = powers / powers.sum(axis=1, keepdims=True)
     return probabilities

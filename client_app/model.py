@@ -26,6 +26,8 @@ FloatArray = npt.NDArray[np.float32]
 FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,79}\.onnx$")]
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0, le=10_000.0)]
+#: Added to a logit: beyond these a class is chosen or shut out whatever the network says.
+Bias = Annotated[float, msgspec.Meta(ge=-100.0, le=100.0)]
 
 
 class DropSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,9 +55,10 @@ class ChopsSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CalibrationSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """Logits are divided by ``temperature`` before the softmax, on every path."""
+    """Probabilities are softmax(logits / ``temperature`` + ``bias``) on every path; ``bias`` has one number a class, or none at all."""
 
     temperature: Positive
+    bias: tuple[Bias, ...] = ()
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,9 +174,11 @@ def read_spec(text: bytes, folder: Path) -> ModelSpec:
 
 def _contradiction(spec: ModelSpec) -> str | None:
     """What in a ``model.toml`` does not fit together, or None."""
-    chops = spec.chops
+    chops, calibration = spec.chops, spec.calibration
     if spec.classes != NAMES:
         return f"its classes are not this program's {len(NAMES)} classes in their order"
+    if len(calibration.bias) not in (0, len(NAMES)):
+        return f"its calibration has a bias for {len(calibration.bias)} of {len(NAMES)} classes"
     if chops.step not in chops.steps:
         return f"step {chops.step} is not one of its steps {list(chops.steps)}"
     if max(chops.steps) > chops.window:

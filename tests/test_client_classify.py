@@ -13,9 +13,9 @@ from PIL import Image
 from tiny_model import DROP, FAR, SHARPNESS, TARGETS, picture, write_model
 
 from client_app import classify as module
-from client_app.classify import MAX_WORKING_PIXELS, classify, region, softmax
+from client_app.classify import MAX_WORKING_PIXELS, calibrated, classify, region
 from client_app.errors import ImageError
-from client_app.model import Model, load_model
+from client_app.model import CalibrationSpec, Model, load_model
 from crystal_search.classes import NAMES
 from crystal_search.geometry import Box, WindowGrid, window_grid
 
@@ -145,8 +145,24 @@ def test_a_needle_of_an_image_that_would_fill_the_memory_fails(model: Model) -> 
         classify(model, Image.new("L", (1, 60_000)), Box(0, 0, 1, 1), None, 16)
 
 
-@given(st.lists(st.lists(st.floats(-500, 500, width=32), min_size=13, max_size=13), min_size=1, max_size=5), st.floats(0.1, 10.0))
-def test_softmax_is_that_of_scipy(rows: list[list[float]], temperature: float) -> None:
+def test_a_bias_moves_every_window_towards_its_class(tmp_path: Path) -> None:
+    bias = [0.0] * 13
+    bias[NAMES.index("phase_separation")] = 1.5
+    plain, moved = (
+        classify(load_model(write_model(tmp_path / name, temperature="40.0", bias=str(values))), picture(), BOX, None, 32).probabilities[0]
+        for name, values in (("plain", []), ("moved", bias))
+    )
+    clear, phase = NAMES.index("clear"), NAMES.index("phase_separation")
+    assert moved[phase] / moved[clear] == pytest.approx(plain[phase] / plain[clear] * np.exp(1.5))
+    assert moved.sum() == pytest.approx(1)
+
+
+@given(
+    st.lists(st.lists(st.floats(-500, 500, width=32), min_size=13, max_size=13), min_size=1, max_size=5),
+    st.floats(0.1, 10.0),
+    st.one_of(st.just([]), st.lists(st.floats(-100, 100), min_size=13, max_size=13)),
+)
+def test_calibrated_probabilities_are_scipys_softmax(rows: list[list[float]], temperature: float, bias: list[float]) -> None:
     logits = np.array(rows, dtype=np.float32)
-    expected = scipy.special.softmax(logits.astype(np.float64) / temperature, axis=1)
-    np.testing.assert_allclose(softmax(logits, temperature), expected, atol=1e-12)
+    expected = scipy.special.softmax(logits.astype(np.float64) / temperature + np.array(bias or 0.0), axis=1)
+    np.testing.assert_allclose(calibrated(logits, CalibrationSpec(temperature=temperature, bias=tuple(bias))), expected, atol=1e-12)

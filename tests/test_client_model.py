@@ -37,6 +37,13 @@ def test_both_networks_answer(tmp_path: Path) -> None:
     assert model.chops(np.zeros((3, 48, 80, 1), np.float32)).shape == (3, 3, 5, 13)
 
 
+def test_a_model_folder_from_before_there_was_a_bias_still_loads(tmp_path: Path) -> None:
+    path = write_model(tmp_path) / "model.toml"
+    path.write_text(path.read_text().replace("bias = []\n", ""))
+    assert load_model(tmp_path).spec.calibration.bias == ()
+    assert len(load_model(write_model(tmp_path, bias=str([0.5] * 13))).spec.calibration.bias) == 13
+
+
 def test_a_whole_number_may_stand_for_a_decimal(tmp_path: Path) -> None:
     assert load_model(write_model(tmp_path, um_per_px="4", scales="[1, 2]")).spec.scales == (1.0, 2.0)
 
@@ -86,6 +93,10 @@ def test_no_folder_at_all(tmp_path: Path) -> None:
         ("receptive_field", "33", "receptive field"),
         ("temperature", "0", "temperature"),
         ("temperature", "-1.0", "temperature"),
+        ("temperature", "nan", "temperature"),
+        ("bias", "[0.5]", "bias for 1 of 13 classes"),
+        ("bias", str([0.0] * 12 + [101.0]), "bias"),
+        ("bias", f"[{'0.0, ' * 12}nan]", "bias"),
         ("normalisation", '"min-max"', "normalisation"),
         ("drop_file", '"../drop.onnx"', "file"),
         ("drop_file", '"/etc/drop.onnx"', "file"),

@@ -89,6 +89,7 @@ def model_toml(drop: bytes, chops: bytes, **replaced: str) -> str:
         "drop_file": '"drop.onnx"',
         "min_area": "0.01",
         "temperature": "1.0",
+        "bias": "[]",
     } | replaced
     return """\
 format = {format}
@@ -117,6 +118,7 @@ dense_exact = {dense_exact}
 normalisation = {normalisation}
 [calibration]
 temperature = {temperature}
+bias = {bias}
 [training]
 images = 0
 """.format(**values)

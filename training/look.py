@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from client_app.artscore import artscore
-from client_app.classify import region, softmax
+from client_app.classify import calibrated, region
 from client_app.drop import find_drop
 from client_app.model import FloatArray, Model, load_model
 from client_app.preprocess import gray, normalise_chops, working_size
@@ -62,7 +62,7 @@ def look(model: Model, path: Path, file: str, label: str, um_per_px: float | Non
         box = drop.box.scaled(width / image.width, height / image.height, width, height)
         grid = window_grid(box, width, height, spec.chops.window, spec.chops.step)
         answers.append(dense_logits(model, region(normalise_chops(gray(image, (width, height))), grid), grid.window, grid.step))
-    probabilities = softmax(np.concatenate(answers), spec.calibration.temperature)
+    probabilities = calibrated(np.concatenate(answers), spec.calibration)
     score = artscore(probabilities, spec.threshold)
     return Looked(file, label, drop.box, score.class_name, score.crystal_probability, probabilities.max(axis=0))
 
