@@ -13,12 +13,14 @@ from training.evaluation.judgement import Consensus, Judgement, Words, consensus
 from training.evaluation.matching import file_name, normal_path
 
 #: What a column of the labels file can be for, and its name where ``--column`` does not give another.
-ROLES = ("image", "label", "plate", "well", "scorer", "source")
+ROLES = ("image", "label", "plate", "well", "scorer", "source", "um_per_px")
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """One image, where it belongs, and each person's judgement; empty text where the file does not say."""
+    """One image, where it belongs, and each person's judgement; empty text where the file does not say.
+
+    ``um_per_px`` is the scale as the file writes it, which may be anything: an evaluation does not need it."""
 
     image: str
     plate: str
@@ -26,6 +28,7 @@ class LabelledImage:
     source: str
     judgements: tuple[Judgement, ...]
     consensus: Consensus
+    um_per_px: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,8 @@ def _labelled(path: Path, image: str, votes: list[tuple[Line, str]], named: Mapp
     if not plate:
         plate, inferred = _from_name(image)
         well = well or inferred
-    return LabelledImage(image, plate, well, " + ".join(sorted(filter(None, sources))), judgements, consensus(judgements))
+    scale = lines[-1].cells.get(named["um_per_px"], "")
+    return LabelledImage(image, plate, well, " + ".join(sorted(filter(None, sources))), judgements, consensus(judgements), scale)
 
 
 def _judgement(path: Path, line: Line, label: str, words: Words) -> Judgement:
