@@ -48,6 +48,10 @@ class _Style:
     um_per_px: float | None
 
 
+#: The name for styles that are kept elsewhere.
+Style = _Style
+
+
 def _minstrel_round(rng: Rng) -> _Style:
     level = rng.uniform(120.0, 175.0)
     return _Style(
@@ -214,6 +218,25 @@ _STYLES: dict[str, Callable[[Rng], _Style]] = {
 IMAGERS: tuple[str, ...] = tuple(_STYLES)
 
 
+def draw_style(rng: Rng, imager: str) -> Style:
+    """A style of ``imager``, for wells that share one; raises ``KeyError`` for an unknown imager."""
+    return _STYLES[imager](rng)
+
+
+#: Well shapes that are regular polygons, by their number of sides.
+_POLYGONS = {"triangle": 3, "hexagon": 6}
+
+
+def _polygon_distance(x: Field, y: Field, inradius: float, sides: int, corner: float) -> Field:
+    """Signed distance to a regular polygon around (0, 0), its corners rounded off by about ``corner`` px."""
+    around = 2 * math.pi * np.arange(sides) / sides + math.pi / 2
+    flats = [x * np.float32(math.cos(a)) + y * np.float32(math.sin(a)) - np.float32(inradius) for a in around]
+    # A smooth maximum, taken apart so that no exponential overflows.
+    largest = np.maximum.reduce(flats)
+    total = np.add.reduce([np.exp((flat - largest) / np.float32(corner)) for flat in flats])
+    return np.asarray(largest + np.float32(corner) * np.log(total), dtype=np.float32)
+
+
 def _signed_distance(style: _Style, shape: tuple[int, int], unit: float, rng: Rng) -> Field:
     """Distance to the well's inner wall in px of a 1280 px image, negative inside, shape (h, w)."""
     height, width = shape
@@ -228,6 +251,11 @@ def _signed_distance(style: _Style, shape: tuple[int, int], unit: float, rng: Rn
         if rng.random() < 0.4:
             distance = np.maximum(distance, -y - np.float32(radius * rng.uniform(0.88, 0.97)))
         return np.asarray(distance, dtype=np.float32)
+    if style.shape in _POLYGONS:
+        return _polygon_distance(x, y, radius, _POLYGONS[style.shape], float(rng.uniform(4, 20)))
+    if style.shape == "slot":
+        half = np.float32(radius * rng.uniform(0.45, 0.7))
+        return np.asarray(np.sqrt(np.maximum(np.abs(x) - half, 0) ** 2 + y * y) - np.float32(radius), dtype=np.float32)
     stretch = rng.uniform(0.9, 1.1)
     ax, ay = np.abs(x) - np.float32(radius * stretch), np.abs(y) - np.float32(radius / stretch)
     if style.shape == "octagon":
@@ -268,9 +296,12 @@ def _bands(rng: Rng, width: int, shape: tuple[int, int]) -> Field:
     return bands[np.newaxis, :] if upright else bands[:, np.newaxis]
 
 
-def draw_empty_well(rng: Rng, imager: str, width: int) -> Well:
-    """An empty, clean well as ``imager`` shows it, ``width`` px wide; raises ``KeyError`` for an unknown imager."""
-    style = _STYLES[imager](rng)
+def draw_empty_well(rng: Rng, imager: str, width: int, style: Style | None = None) -> Well:
+    """An empty, clean well as ``imager`` shows it, ``width`` px wide, in ``style`` if one is given.
+
+    Raises ``KeyError`` for an unknown imager without a style.
+    """
+    style = style or _STYLES[imager](rng)
     unit = width / REFERENCE_WIDTH
     shape = (round(width * style.aspect), width)
     field_rng, shape_rng, frame_rng = child(rng), child(rng), child(rng)
