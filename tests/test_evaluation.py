@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
+from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from openpyxl import load_workbook
+from PIL import Image
 
 from client_app.score import COLUMNS
 from crystal_search import cli as root
@@ -25,6 +28,10 @@ from training.evaluation.evaluation import evaluate as compare
 from training.evaluation.intervals import units_of
 from training.evaluation.labels import read_labels
 from training.evaluation.report.data import left_section
+from training.evaluation.report.findings import finding_section
+from training.evaluation.report.page import page
+from training.evaluation.report.table import Thumbnail
+from training.evaluation.report.thumbnails import thumbnails
 from training.evaluation.scores import name_files, read_scores
 
 # The example that is worked out by hand: image, people's word, what became of it, crystal probability.
@@ -169,6 +176,52 @@ def test_the_report_says_how_little_it_rests_on(report: dict[str, Any]) -> None:
     assert report["labels"]["by_group"] == {"crystal": 3, "precipitate": 2, "other": 1, "clear": 4}
     assert report["labels"]["by_source"] == {"ann": 10}
     assert report["labels"]["empty_wells"] == 2
+
+
+def test_a_source_of_crystals_alone_is_measured_against_everybodys_clear_drops(tmp_path: Path, scores: Path) -> None:
+    """Crystals at .95 and .40 from one source, at .90 from another; clear drops and empty wells at .92, .10, 0 and 0."""
+    source = {"P1/A01.jpg": "imager", "P1/A03.jpg": "imager", "P1/A02.jpg": "film"}
+    labels = write_labels(tmp_path / "l.csv", [(image, label, image[:2], "", source.get(image, "rest")) for image, label, _, _ in EXAMPLE])
+    parts = {part["name"]: part for part in compared(labels, scores, bootstrap=50)["files"][0]["sources"]}
+    assert parts["imager"]["roc_area"] is None
+    assert parts["imager"]["roc_area_clear"]["value"] == pytest.approx((4 + 3) / 8)
+    assert parts["film"]["roc_area_clear"]["value"] == pytest.approx(3 / 4)
+    assert parts["rest"]["roc_area_clear"] == {"value": None, "low": None, "high": None}
+    assert parts["imager"]["roc_area_clear"]["low"] < 7 / 8
+
+
+def test_pictures_of_missed_and_false_crystals_are_found_by_either_name(tmp_path: Path, scores: Path) -> None:
+    labels = write_labels(tmp_path / "l.csv", [(image.replace("P1/", "old/P1/"), label) for image, label, *_ in EXAMPLE], "image,label")
+    for name, size in (("P1/A03.jpg", (900, 600)), ("P2/A03.jpg", (60, 40))):
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", size, 90).save(tmp_path / "images" / name)
+    evaluation, _ = compare(read_labels(labels), [read_scores(scores, "s")], Wish(bootstrap=0))
+    pictures = thumbnails(evaluation, tmp_path / "images")
+    sizes = {name: Image.open(io.BytesIO(jpeg)).size for name, jpeg in pictures.items()}
+    assert sizes == {"old/P1/A03.jpg": (280, 187), "P2/A03.jpg": (60, 40)}, "the first by its name in the scores, and never enlarged"
+    section = finding_section(evaluation, pictures)
+    assert [table.rows[0][-1] for table in section.tables] == [Thumbnail(pictures["old/P1/A03.jpg"]), Thumbnail(pictures["P2/A03.jpg"])]
+    text = page(evaluation, (section,), date(2026, 1, 1))
+    assert text.count("data:image/jpeg;base64,") == 2
+    assert "data:image/jpeg" not in page(evaluation, (finding_section(evaluation, None),), date(2026, 1, 1))
+    (tmp_path / "images" / "P2" / "A03.jpg").write_bytes(b"no image")
+    assert list(thumbnails(evaluation, tmp_path / "images")) == ["old/P1/A03.jpg"]
+
+
+def test_the_labels_of_dataset_build_are_read_as_they_are(tmp_path: Path, scores: Path) -> None:
+    header = "image,label,plate,well,inspection,uv,protein,drop_type,um_per_px"
+    rows = [(image, label, image[:2], image[3:6], "3", f"uv/{image}", "lysozyme", "in meso", "1.131") for image, label, *_ in EXAMPLE]
+    report = compared(write_labels(tmp_path / "l.csv", rows, header), scores)
+    assert report["files"][0]["matching"]["compared"] == 10
+    assert report["labels"]["plates"] == 2
+
+
+def test_a_plate_that_holds_most_images_is_warned_of(tmp_path: Path) -> None:
+    rows = [(f"{n}.jpg", "clear", "large" if n < 7 else f"P{n}") for n in range(12)]
+    scores = write_scores(tmp_path / "s.csv", [(image, "clear", 0.1) for image, *_ in rows])
+    assert "7 of 12 images are of one plate, large" in told(compared(write_labels(tmp_path / "l.csv", rows, "image,label,plate"), scores))
+    even = [(image, label, f"P{n % 6}") for n, (image, label, _) in enumerate(rows)]
+    assert "of one plate," not in told(compared(write_labels(tmp_path / "e.csv", even, "image,label,plate"), scores))
 
 
 # ---- several files ----------------------------------------------------------------------------------------------

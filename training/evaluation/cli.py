@@ -44,17 +44,21 @@ def writing(out: Path) -> Iterator[None]:
         raise TryAgainLater(f"can not write to {out} ({error.strerror})") from error
 
 
-def write_reports(out: Path, evaluation: Evaluation, samples: tuple[Sample, ...]) -> None:
-    """``report.json``, ``report.html`` and ``report.xlsx`` in ``out``. Raises ``SettingsError`` without the training extra."""
+def write_reports(out: Path, evaluation: Evaluation, samples: tuple[Sample, ...], images: Path | None = None) -> None:
+    """``report.json``, ``report.html`` and ``report.xlsx`` in ``out``; the page with small pictures where ``images`` names their folder.
+
+    Raises ``SettingsError`` without the training extra.
+    """
     try:
         from training.evaluation.report.page import page
         from training.evaluation.report.plots import all_plots
         from training.evaluation.report.sections import sections
+        from training.evaluation.report.thumbnails import thumbnails
         from training.evaluation.report.workbook import workbook
     except ModuleNotFoundError as error:
         raise SettingsError(f"evaluate needs {error.name}: pip install 'crystal-search[training]'") from error
     plots = all_plots([(file.name, sample) for file, sample in zip(evaluation.files, samples, strict=True)])
-    parts = sections(evaluation, plots)
+    parts = sections(evaluation, plots, thumbnails(evaluation, images) if images else None)
     contents = {
         "report.json": msgspec.json.format(msgspec.json.encode(evaluation), indent=1),
         "report.html": page(evaluation, parts, date.today()).encode("utf-8"),
@@ -74,6 +78,11 @@ def write_reports(out: Path, evaluation: Evaluation, samples: tuple[Sample, ...]
     "--words",
     type=click.Choice([str(word) for word in Words]),
     help="What precipitate, other and clear mean. [default: as the file's other labels]",
+)
+@click.option(
+    "--images",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the images: puts small pictures of missed and false crystals into report.html.",
 )
 @click.option("--common", is_flag=True, help="Only images that all score files have.")
 @click.option(
@@ -95,6 +104,7 @@ def evaluate(
     out: Path,
     columns: tuple[str, ...],
     words: str | None,
+    images: Path | None,
     common: bool,
     recalls: tuple[float, ...],
     bootstrap: int,
@@ -110,6 +120,6 @@ def evaluate(
     files = [read_scores(path, name) for name, path in name_files(scores).items()]
     with writing(out):  # before the resampling, which may take minutes
         evaluation, samples = compare(people, files, Wish(bootstrap, seed, recalls, common))
-    write_reports(out, evaluation, samples)
+    write_reports(out, evaluation, samples, images)
     show(evaluation, Console())
     click.echo(str(out / "report.html"))

@@ -12,7 +12,7 @@ from crystal_search import __version__
 from crystal_search.archives import Status
 from crystal_search.errors import UsageError
 from training.evaluation.figures import crystal_counts, group_rates, scored_reliability
-from training.evaluation.intervals import Draws, Units, differences, draw, intervals, units_of
+from training.evaluation.intervals import Draws, Units, differences, draw, intervals, part_areas, units_of
 from training.evaluation.judgement import EMPTY_WELL
 from training.evaluation.labels import LabelledImage, Labels
 from training.evaluation.matching import Matches, match
@@ -24,7 +24,7 @@ from training.evaluation.measures.curves import roc_area
 from training.evaluation.measures.success import frequencies, weighted_mean
 from training.evaluation.people import NO_SOURCE, agreement, group_votes, summary
 from training.evaluation.ranked import ranking, thresholds
-from training.evaluation.results import Bin, Evaluation, FileResult, Finding, Matching, Matrix, Part
+from training.evaluation.results import Bin, Evaluation, FileResult, Finding, Interval, Matching, Matrix, Part
 from training.evaluation.sample import CRYSTAL, GROUPS, IMAGE_CLASSES, NO_CLASS, Sample
 from training.evaluation.scores import Score, ScoreFile
 from training.evaluation.warn import warnings
@@ -120,8 +120,8 @@ def _result(one: _Compared, wish: Wish, units: Units, draws: Draws, reference: D
         difference=differences(draws, reference) if reference else None,
         group_matrix=_group_matrix(sample),
         class_matrix=_matrix(with_class.truth_class, with_class.outcome_class, IMAGE_CLASSES, IMAGE_CLASSES),
-        plates=_parts(one, lambda image: image.plate or NO_PLATE),
-        sources=_parts(one, lambda image: image.source or NO_SOURCE),
+        plates=_parts(one, lambda image: image.plate or NO_PLATE, units.unit, Wish(bootstrap=0)),
+        sources=_parts(one, lambda image: image.source or NO_SOURCE, units.unit, wish),
         ranking=ranking(sample, one.images),
         thresholds=thresholds(sample, wish.recalls),
         reliability_crystal=_bins(reliability(sample.crystal, sample.is_crystal)),
@@ -150,13 +150,14 @@ def _matrix(truth: Ints, outcome: Ints, rows: tuple[str, ...], names: tuple[str,
     return Matrix(rows, columns, tuple(tuple(map(int, row)) for row in counts))
 
 
-def _parts(one: _Compared, key: Callable[[LabelledImage], str]) -> tuple[Part, ...]:
+def _parts(one: _Compared, key: Callable[[LabelledImage], str], unit: Ints, wish: Wish) -> tuple[Part, ...]:
     """The sample by plate or source, in the order of their names."""
     names, place = np.unique([key(image) for image in one.images], return_inverse=True)
-    return tuple(_part(str(name), one.sample.take(place == number)) for number, name in enumerate(names))
+    areas = part_areas(one.sample, place.astype(np.int64), unit, wish.bootstrap, wish.seed)
+    return tuple(_part(str(name), one.sample.take(place == number), areas[number]) for number, name in enumerate(names))
 
 
-def _part(name: str, sample: Sample) -> Part:
+def _part(name: str, sample: Sample, area: Interval) -> Part:
     groups = len(GROUPS)
     return Part(
         name=name,
@@ -166,6 +167,7 @@ def _part(name: str, sample: Sample) -> Part:
         weighted_mean=weighted_mean(group_rates(sample), frequencies(sample.truth, groups)),
         false_crystals=int(np.sum(~sample.is_crystal & (sample.outcome == CRYSTAL))),
         roc_area=roc_area(crystal_counts(sample)),
+        roc_area_clear=area,
     )
 
 
@@ -177,13 +179,15 @@ def _bins(diagram: Reliability) -> tuple[Bin, ...]:
 
 def _findings(one: _Compared, where: Bools, rising: bool) -> tuple[Finding, ...]:
     """The images at ``where``, in the order of their crystal probability."""
-    found = [_finding(one.images[place], one.scores[place]) for place in np.flatnonzero(where)]
+    chosen = [(one.images[place], one.scores[place]) for place in np.flatnonzero(where)]
+    found = [_finding(image, one.matches.pairs[image.image], score) for image, score in chosen]
     return tuple(sorted(found, key=lambda finding: finding.crystal_probability, reverse=not rising))
 
 
-def _finding(image: LabelledImage, score: Score) -> Finding:
+def _finding(image: LabelledImage, scored_as: str, score: Score) -> Finding:
     return Finding(
         image=image.image,
+        scored_as=scored_as,
         plate=image.plate,
         label=" / ".join(judgement.word for judgement in image.judgements),
         outcome=score.class_name or str(score.status),

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from training.evaluation.figures import FIGURES
+from training.evaluation.figures import FIGURES, crystal_counts
 from training.evaluation.measures import Floats, Ints
 from training.evaluation.measures.bootstrap import percentile_interval, resamples
+from training.evaluation.measures.curves import roc_area
 from training.evaluation.results import Interval
-from training.evaluation.sample import Sample
+from training.evaluation.sample import CLEAR, Sample
 
 #: With fewer plates than this, whole plates are too few to draw from, and images are drawn instead.
 FEWEST_PLATES = 5
@@ -67,3 +68,19 @@ def intervals(draws: Draws) -> dict[str, Interval]:
 def differences(draws: Draws, reference: Draws) -> dict[str, Interval]:
     """Each figure less the reference's, both on the same resamples: how sure it is that one is better than the other."""
     return intervals(Draws(draws.values - reference.values, draws.resampled - reference.resampled))
+
+
+def part_areas(sample: Sample, part: Ints, unit: Ints, count: int, seed: int) -> list[Interval]:
+    """For each part, numbered from 0 in ``part`` (n,), the ROC area of its crystals against all clear drops and empty wells.
+
+    The clear images of the whole sample serve every part, for a source may hold nothing but crystals.
+    """
+    numbers = range(int(part.max()) + 1)
+
+    def areas(places: Ints) -> list[float]:
+        drawn, of = sample.take(places), part[places]
+        return [roc_area(crystal_counts(drawn.take((drawn.truth == CLEAR) | (drawn.is_crystal & (of == number))))) for number in numbers]
+
+    values = areas(np.arange(part.size))
+    resampled = np.array([areas(places) for places in resamples(unit, count, seed)], dtype=np.float64).reshape(count, len(numbers))
+    return [Interval(value, *percentile_interval(column)) for value, column in zip(values, resampled.T, strict=True)]

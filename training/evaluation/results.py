@@ -32,7 +32,8 @@ class Matrix:
 @dataclass(frozen=True, slots=True)
 class Part:
     """The images of one plate or one source: for each group how many there are and how many were right; images of other groups that
-    were scored as crystals; the ROC area of the crystals against the rest of the part."""
+    were scored as crystals; the ROC area of the crystals against the rest of the part, and against all clear drops and empty wells of the
+    whole sample, which exists for a source of crystals alone too. The latter has an interval for sources, not for plates."""
 
     name: str
     images: int
@@ -41,6 +42,7 @@ class Part:
     weighted_mean: float
     false_crystals: int
     roc_area: float
+    roc_area_clear: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,10 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One image to look at, with people's word and the program's."""
+    """One image to look at, with people's word and the program's; ``scored_as`` is its name in the score file."""
 
     image: str
+    scored_as: str
     plate: str
     label: str
     outcome: str

@@ -34,6 +34,12 @@ def _of_sample(file: FileResult) -> Iterable[str]:
             f"fewer than {FEWEST_PLATES} plates are known, so intervals come from drawing images: images of one plate "
             "resemble each other, and the intervals are too narrow"
         )
+    largest = max(file.plates, key=lambda plate: plate.images)
+    if file.resampled_by_plate and 2 * largest.images > sum(file.group_images):
+        yield (
+            f"{largest.images} of {sum(file.group_images)} images are of one plate, {largest.name}: the figures are largely that plate's, "
+            "and the intervals show what happens without it"
+        )
 
 
 def _of_file(file: FileResult) -> Iterable[str]:

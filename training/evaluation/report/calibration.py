@@ -13,7 +13,8 @@ _ERRORS = ("calibration_error_crystal", "calibration_error_scored")
 _CALIBRATION_TEXT = (
     "Whether a probability p comes true in a share p of the images: of the crystal probability, whether it is a crystal; of the score's "
     "own probability, whether its group is right. ECE, the expected calibration error, is the mean distance, 0 at best. Both are the "
-    "largest of many windows, so that they tend to be too high even where each window's is calibrated.",
+    "largest of many windows, so that they tend to be too high even where each window's is calibrated; `crystal-search calibrate` fits the "
+    "model to whole images instead.",
 )
 
 

@@ -7,7 +7,7 @@ from datetime import date
 from html import escape
 from math import isnan
 
-from training.evaluation.report.table import Cell, Plot, Rate, Section, Table, cell_text, printable
+from training.evaluation.report.table import Cell, Plot, Rate, Section, Table, Thumbnail, cell_text, printable
 from training.evaluation.results import Evaluation
 
 #: A longer table shows its first rows; the workbook has all of them.
@@ -106,6 +106,8 @@ def _row(table: Table, number: int, row: tuple[Cell, ...], words: frozenset[int]
 
 
 def _cell(cell: Cell, words: bool) -> str:
+    if isinstance(cell, Thumbnail):
+        return f'<td><img alt="" src="data:image/jpeg;base64,{b64encode(cell.jpeg).decode("ascii")}"></td>'
     if isinstance(cell, Rate) and cell.has_interval and not isnan(cell.value):
         return f"<td>{Rate(cell.value, percent=cell.percent, signed=cell.signed).text()}<br><small>{cell.interval()}</small></td>"
     return f"<td{_alignment(words)}>{_text(cell_text(cell))}</td>"

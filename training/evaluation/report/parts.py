@@ -9,6 +9,11 @@ from training.evaluation.report.table import Rate, Section, Share, Table, row
 from training.evaluation.results import Evaluation, FileResult, Part
 from training.evaluation.sample import GROUPS
 
+_NOTE = (
+    "Of each group: how many were named right, of how many. ROC areas are of the part's crystals: against the rest of the part, and "
+    "against the clear drops and empty wells of all parts together."
+)
+
 
 def part_section(evaluation: Evaluation) -> Section:
     """For each score file."""
@@ -19,12 +24,12 @@ def part_section(evaluation: Evaluation) -> Section:
 def _part_tables(suffix: str, file: FileResult) -> tuple[Table, ...]:
     return (
         _part_table(f"Plates{suffix}", f"By plate: {file.name}", "plate", file.plates),
-        _part_table(f"Sources{suffix}", f"By source of the label: {file.name}", "source", file.sources),
+        _part_table(f"Sources{suffix}", f"By source: {file.name}", "source", file.sources),
     )
 
 
 def _part_table(name: str, title: str, key: str, parts: Sequence[Part]) -> Table:
-    columns = (key, "images", *GROUPS, "weighted mean %", "false crystals", "ROC area, crystals against all")
+    columns = (key, "images", *GROUPS, "weighted mean %", "false crystals", "ROC area, inside", "ROC area, against all clear and empty")
     rows = tuple(
         row(
             part.name,
@@ -33,7 +38,8 @@ def _part_table(name: str, title: str, key: str, parts: Sequence[Part]) -> Table
             Rate(part.weighted_mean),
             part.false_crystals,
             Rate(part.roc_area, percent=False),
+            Rate.of(part.roc_area_clear, percent=False),
         )
         for part in parts
     )
-    return Table(name, title, columns, rows, "Of each group: how many were named right, of how many.")
+    return Table(name, title, columns, rows, _NOTE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from training.evaluation.report.calibration import calibration_section
 from training.evaluation.report.crystals import crystal_section
 from training.evaluation.report.data import data_section, left_section
@@ -16,8 +18,8 @@ from training.evaluation.report.table import Section
 from training.evaluation.results import Evaluation
 
 
-def sections(evaluation: Evaluation, plots: Plots) -> tuple[Section, ...]:
-    """All of the report, but for its head and its warnings."""
+def sections(evaluation: Evaluation, plots: Plots, thumbnails: Mapping[str, bytes] | None = None) -> tuple[Section, ...]:
+    """All of the report, but for its head and its warnings; ``thumbnails`` are JPEGs by image, None where nobody asked for any."""
     return (
         success_section(evaluation),
         crystal_section(evaluation, plots.crystals),
@@ -27,6 +29,6 @@ def sections(evaluation: Evaluation, plots: Plots) -> tuple[Section, ...]:
         part_section(evaluation),
         people_section(evaluation),
         data_section(evaluation),
-        finding_section(evaluation),
+        finding_section(evaluation, thumbnails),
         left_section(evaluation),
     )

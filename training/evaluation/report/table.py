@@ -64,7 +64,14 @@ class Share:
         return self.count, self.total
 
 
-Cell = str | int | Rate | Share | None
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A small JPEG; only the page shows it."""
+
+    jpeg: bytes
+
+
+Cell = str | int | Rate | Share | Thumbnail | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,7 @@ def row(*cells: Cell) -> tuple[Cell, ...]:
 
 def cell_text(cell: Cell) -> str:
     """A cell as people read it."""
-    if cell is None:
+    if cell is None or isinstance(cell, Thumbnail):
         return ABSENT
     return cell.text() if isinstance(cell, Rate | Share) else str(cell)
 

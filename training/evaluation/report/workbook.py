@@ -12,7 +12,7 @@ from openpyxl.styles import Font
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
-from training.evaluation.report.table import Cell, Rate, Section, Share, Table, printable
+from training.evaluation.report.table import Cell, Rate, Section, Share, Table, Thumbnail, printable
 from training.evaluation.results import Evaluation
 
 _BOLD = Font(bold=True)
@@ -81,6 +81,8 @@ def _parts(cell: Cell, width: int) -> list[Cell | float]:
     elif isinstance(cell, Rate):
         factor = 100 if cell.percent else 1
         parts = [None if math.isnan(part) else round(factor * part, 6) for part in cell.parts()]
+    elif isinstance(cell, Thumbnail):
+        parts = [None]
     return (parts + [None] * width)[:width]
 
 
