@@ -6,12 +6,16 @@ import hashlib
 import re
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
-from drop_outlines import SHARED_DATA, Outline, Polygon, iou, load_outlines, mask
 
-OUTLINES = load_outlines()
+from training.drop_evaluation.outlines import Outline, Polygon, iou, load_outlines, mask
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+"""Where the images lie, next to the project: most of them have no licence, so none of them is in it."""
+OUTLINES = load_outlines(Path(__file__).parent / "data" / "drop_outlines.json")
 WITH_A_DROP = [outline for outline in OUTLINES if outline.polygons]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tomllib
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from click.testing import CliRunner
 
 from client_app.model import load_model
 from crystal_search.classes import CRYSTAL_CLASSES, NAMES
-from crystal_search.geometry import Box
-from training import chops, cli, drop, export, look, loop, networks, shards
+from training import chops, cli, drop, export, loop, networks, shards
+from training.windows import dense_logits
 
 keras = pytest.importorskip("keras", reason="training needs the extra [training]")
 
@@ -73,7 +72,7 @@ def test_dense_pass_equals_chop_by_chop(chop_model: keras.Model, folder: Path) -
     pixels = np.random.default_rng(1).random((160 + 2 * 48, 160 + 3 * 48), np.float32)
     windows = np.stack([pixels[y : y + 160, x : x + 160] for y in (0, 48, 96) for x in (0, 48, 96, 144)])[..., np.newaxis]
     alone = chop_model.predict_on_batch(windows).mean(axis=(1, 2))
-    assert np.abs(look.dense_logits(model, pixels, 160, 48) - alone).max() < 1e-4
+    assert np.abs(dense_logits(model.spec.chops, model.chops, pixels, 160, 48) - alone).max() < 1e-4
     assert np.abs(model.chops(windows).mean(axis=(1, 2)) - alone).max() < 1e-4
     assert alone.std(axis=0).max() > 1e-2  # the windows do differ
 
@@ -213,27 +212,6 @@ def test_augmented_views_keep_mask_and_picture_together() -> None:
         assert view.shape == moved.shape == (64, 64)
         dark = view < (view.min() + view.max()) / 2
         assert (dark & moved.astype(bool)).sum() / (dark | moved.astype(bool)).sum() > 0.8
-
-
-def test_auc_by_hand() -> None:
-    assert look.auc([0.9, 0.5], [0.5, 0.1]) == 0.875  # three pairs in order, one tie
-
-
-def test_overlap_of_boxes_by_hand(tmp_path: Path) -> None:
-    outlines = tmp_path / "outlines.json"
-    square = [[0, 0], [10, 0], [10, 10], [0, 10]]
-    images = [
-        {"file": "half.jpg", "polygons": [square]},
-        {"file": "missed.jpg", "polygons": [square]},
-        {"file": "empty.jpg", "polygons": []},
-    ]
-    outlines.write_text(json.dumps({"images": images}))
-    looks = [
-        look.Looked("half.jpg", "clear", Box(0, 0, 10, 20), None, 0.0, np.zeros(13)),
-        look.Looked("missed.jpg", "clear", None, None, 0.0, np.zeros(13)),
-        look.Looked("empty.jpg", "empty_well", None, None, 0.0, np.zeros(13)),
-    ]
-    assert look.box_overlaps(looks, outlines) == [0.5, 0.0]
 
 
 def test_a_second_training_in_a_folder_needs_resume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

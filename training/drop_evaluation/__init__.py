@@ -1,0 +1,1 @@
+"""How well a model finds drops, against outlines that a person drew (P7): ``crystal-search evaluate-drops``."""
