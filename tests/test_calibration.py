@@ -19,7 +19,7 @@ from client_app.classify import calibrated, classify
 from client_app.drop import find_drop
 from client_app.model import load_model
 from crystal_search.classes import NAMES, Group
-from crystal_search.errors import UsageError
+from crystal_search.errors import TryAgainLater, UsageError
 from training.calibration.cli import calibrate, drawn_halves
 from training.calibration.fit import Images, bias_of_groups, fit, largest, log_loss, spec_of
 from training.calibration.looked import DrawnWell, Looked, scale_of
@@ -313,3 +313,10 @@ def test_what_can_not_be_calibrated_on_ends_with_one_line(tmp_path: Path, plates
 def test_the_picture_of_the_example_is_what_the_network_takes_it_for() -> None:
     """The command's tests rest on this: each group has a gray value of its own."""
     assert len({GRAY[name] for name in (*SHOWN.values(), "clear")}) == 4
+
+
+def test_a_work_folder_that_can_not_be_written_ends_with_one_line(tmp_path: Path) -> None:
+    labels, images = lab(tmp_path, 2)
+    (tmp_path / "work").write_text("a file where a folder should be")
+    with pytest.raises(TryAgainLater, match="can not write to"):
+        run(write_model(tmp_path / "model"), "--labels", labels, "--images", images, "--work", tmp_path / "work" / "below")

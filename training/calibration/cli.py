@@ -31,6 +31,7 @@ from training.calibration.rules import (
     table,
 )
 from training.datasets.split import split_plates
+from training.evaluation.cli import read_columns, writing
 from training.evaluation.judgement import Words
 from training.evaluation.labels import read_labels
 from training.evaluation.measures.calibration import Reliability, expected_calibration_error, reliability
@@ -193,8 +194,6 @@ def calibrate(
     explain their labels best. The threshold has the best mean of the four groups' success rates among those that call at most 5 % of
     clear drops and empty wells crystals. All figures are of images that were not fitted on.
     """
-    from training.evaluation.cli import read_columns
-
     if (labels is None) != (images is None):
         raise UsageError("--labels and --images belong together: the table, and the folder that its names are relative to")
     before = load_model(model_folder).spec
@@ -202,7 +201,8 @@ def calibrate(
         halves = lab_halves(labels, images, read_columns(columns), Words(words) if words else None, seed)
     else:
         halves = drawn_halves(wells)
-    looked = look_at(model_folder, (*halves.fitted, *halves.judged), work, workers or processors())
+    with writing(work):
+        looked = look_at(model_folder, (*halves.fitted, *halves.judged), work, workers or processors())
     fitted = images_of(looked[: len(halves.fitted)], "to fit on")
     judged = images_of(looked[len(halves.fitted) :], "to judge by")
 
@@ -238,7 +238,8 @@ def calibrate(
             "log_loss_before": round(old.loss, 4),
             "log_loss_after": round(new.loss, 4),
         }
-        write(model_folder, calibration, threshold, record)
+        with writing(model_folder):
+            write(model_folder, calibration, threshold, record)
         click.echo(f"wrote calibration and threshold to {model_folder / MODEL_TOML}")
 
 

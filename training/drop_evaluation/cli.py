@@ -21,6 +21,7 @@ from crystal_search.errors import UsageError
 from training.drop_evaluation.measure import GOOD, Figures, Found, by_source, find, read_outlined
 from training.drop_evaluation.outlines import load_outlines
 from training.drop_evaluation.sheet import sheet, tile, words, worst_first
+from training.evaluation.cli import writing
 from training.evaluation.results import Interval
 
 
@@ -107,6 +108,7 @@ def evaluate_drops(model_folder: Path, outlines: Path, images: Path, out: Path |
     if out:
         name = f"{model.reference.name} {model.reference.sha256[:12]}"
         content = msgspec.json.encode(record(name, len(drawn) - len(found), rows, found))
-        write_atomically(out / "drops.json", msgspec.json.format(content, indent=1))
-        write_atomically(out / "drops.png", sheet([tiles[one.outline.file] for one in worst_first(found)]))
+        with writing(out):
+            write_atomically(out / "drops.json", msgspec.json.format(content, indent=1))
+            write_atomically(out / "drops.png", sheet([tiles[one.outline.file] for one in worst_first(found)]))
         click.echo(str(out / "drops.png"))
