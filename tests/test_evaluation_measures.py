@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize, minimize_scalar
-from scipy.special import log_softmax
 from scipy.stats import bootstrap as scipy_bootstrap
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve, recall_score, roc_auc_score
 
 from training.evaluation.measures.agreement import pair_agreement, program_agreement, specific_agreement
 from training.evaluation.measures.bootstrap import percentile_interval, resamples
-from training.evaluation.measures.calibration import expected_calibration_error, fit_platt, fit_temperature, reliability
+from training.evaluation.measures.calibration import expected_calibration_error, reliability
 from training.evaluation.measures.confusion import confusion
 from training.evaluation.measures.curves import (
     average_precision,
@@ -164,45 +162,6 @@ def test_calibration_error_by_hand() -> None:
     np.testing.assert_array_equal(diagram.count, [2, 2])
     assert expected_calibration_error(diagram) == pytest.approx(0.275)
     assert np.isnan(expected_calibration_error(reliability(np.array([]), np.array([], dtype=bool))))
-
-
-def test_the_fitted_temperature_is_the_one_that_scipy_finds() -> None:
-    logits = RNG.normal(size=(2000, 13))
-    labels = np.array([RNG.choice(13, p=row) for row in np.exp(log_softmax(logits / 0.4, axis=1))])
-    best = minimize_scalar(
-        lambda t: -np.mean(log_softmax(logits / t, axis=1)[np.arange(2000), labels]), bounds=(0.01, 100), method="bounded"
-    )
-    assert fit_temperature(logits, labels) == pytest.approx(best.x, rel=1e-3)
-    assert fit_temperature(logits, labels) == pytest.approx(0.4, rel=0.1)
-
-
-def test_a_temperature_stays_in_its_bounds_and_needs_images() -> None:
-    sure = np.array([[1000.0, 0.0], [0.0, 1000.0]])
-    assert fit_temperature(sure, np.array([0, 1])) == pytest.approx(0.01, rel=0.01)
-    assert fit_temperature(sure, np.array([1, 0])) == pytest.approx(100, rel=0.01)
-    with pytest.raises(ValueError, match="n > 0"):
-        fit_temperature(np.empty((0, 13)), np.array([], dtype=np.int64))
-
-
-def test_platt_is_the_optimum_that_scipy_finds() -> None:
-    scores = RNG.normal(5, 2, size=300)
-    true = RNG.random(300) < 1 / (1 + np.exp(-(1.5 * scores - 8)))
-    target = np.where(true, (true.sum() + 1) / (true.sum() + 2), 1 / ((~true).sum() + 2))
-
-    def loss(line: np.ndarray) -> float:
-        z = line[0] * scores + line[1]
-        return float(np.sum(np.logaddexp(0, z) - target * z))
-
-    best = minimize(loss, [0.0, 0.0], tol=1e-10)
-    np.testing.assert_allclose(fit_platt(scores, true), best.x, rtol=1e-3)
-
-
-def test_platt_converges_where_classes_are_apart_and_refuses_what_has_no_answer() -> None:
-    a, b = fit_platt(np.array([0.0, 1.0, 2.0, 3.0]), np.array([False, False, True, True]))
-    assert 1 / (1 + np.exp(-(a * 1.5 + b))) == pytest.approx(0.5)
-    for scores, true in (([1.0, 2.0], [True, True]), ([1.0, 1.0], [True, False])):
-        with pytest.raises(ValueError, match="Platt"):
-            fit_platt(np.array(scores), np.array(true))
 
 
 # ---- ranking ----------------------------------------------------------------------------------------------------
