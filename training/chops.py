@@ -1,4 +1,4 @@
-"""The chop classifier: chops of drawn wells in, a SqueezeNet that needs no padding out (P12, P13)."""
+"""The chop classifier: chops of drawn wells and of a lab's own images in, a SqueezeNet that needs no padding out (P12, P13)."""
 
 from __future__ import annotations
 
@@ -89,12 +89,13 @@ def one_hot(labels: npt.NDArray[np.uint8]) -> Pixels:
 
 
 class Balanced:
-    """Makes batches in which classes appear as :data:`SHARES` says, whatever the data's own shares are."""
+    """Makes batches in which classes appear as :data:`SHARES` says, whatever the data's own shares are, or as in the data."""
 
-    def __init__(self, data: Arrays, window: int = WINDOW) -> None:
+    def __init__(self, data: Arrays, window: int = WINDOW, *, as_in_data: bool = False) -> None:
         self.data, self.window = data, window
         self.members = [np.flatnonzero(data["labels"] == index) for index in range(len(NAMES))]
-        shares = np.array([SHARES[name] if len(m) else 0.0 for name, m in zip(NAMES, self.members, strict=True)])
+        wanted = [len(members) if as_in_data else SHARES[name] for name, members in zip(NAMES, self.members, strict=True)]
+        shares = np.array([share if len(members) else 0.0 for share, members in zip(wanted, self.members, strict=True)])
         self.shares = shares / shares.sum()
 
     def __call__(self, rng: np.random.Generator, size: int) -> tuple[Pixels, Pixels]:
@@ -168,6 +169,12 @@ def temperature(values: Pixels, labels: npt.NDArray[np.uint8]) -> float:
     grid = np.exp(np.linspace(np.log(0.5), np.log(4.0), 200))
     losses = [-np.log(np.maximum(softmax(values / t)[np.arange(len(labels)), labels], 1e-12)).mean() for t in grid]
     return round(float(grid[int(np.argmin(losses))]), 3)
+
+
+def counts(labels: npt.NDArray[np.uint8]) -> dict[str, int]:
+    """Number of chops of each class that has any, in the order of the table of classes."""
+    numbers = np.bincount(labels, minlength=len(NAMES))
+    return {name: int(number) for name, number in zip(NAMES, numbers, strict=True) if number}
 
 
 def work_folder(work: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The drop finder: drawn wells in, a U-Net out (P7)."""
+"""The drop finder: drawn wells or masks that people drew in, a U-Net out (P7)."""
 
 from __future__ import annotations
 
@@ -15,29 +15,36 @@ from client_app.preprocess import drop_input
 from training.shards import Arrays
 
 SIDE = 128
-#: Wells are drawn at this width in px: enough for a view of 128 px.
-DRAWN_WIDTH = 192
+#: Wells are drawn this much wider than the network's view.
+DRAWN_WIDTH = 1.5
+#: Bits of a mask: the drop, the well, and whether nobody said where the well is.
+DROP, WELL, WELL_UNKNOWN = 1, 2, 4
 
 Pixels = npt.NDArray[np.float32]
 
 
 def draw_examples(side: int, seeds: range) -> Arrays:
     """Views of one well a seed: ``pixels`` float16 (n, side, side) as the network sees them, ``masks`` uint8 of the same shape with
-    bit 0 for the drop and bit 1 for the well, ``extents`` (n, 2): height and width in px of the part that shows the image."""
+    the bits :data:`DROP` and :data:`WELL`, ``extents`` (n, 2): height and width in px of the part that shows the image."""
     from training.synthetic import draw_well
 
     pixels = np.zeros((len(seeds), side, side), np.float16)
     masks = np.zeros((len(seeds), side, side), np.uint8)
     extents = np.zeros((len(seeds), 2), np.int16)
     for index, seed in enumerate(seeds):
-        well = draw_well(seed, width=DRAWN_WIDTH)
+        well = draw_well(seed, width=round(side * DRAWN_WIDTH))
         view = drop_input(Image.fromarray(well.image), side)
         pixels[index] = view.pixels[..., 0]
         extents[index] = view.height, view.width
-        for bit, mask in enumerate((well.drop_mask, well.well_mask)):
-            share = cv2.resize(mask.astype(np.float32), (view.width, view.height), interpolation=cv2.INTER_AREA)
-            masks[index, : view.height, : view.width] |= (share > 0.5).astype(np.uint8) << bit
+        for bit, mask in ((DROP, well.drop_mask), (WELL, well.well_mask)):
+            masks[index, : view.height, : view.width] |= small_mask(mask, view.width, view.height) * np.uint8(bit)
     return {"pixels": pixels, "masks": masks, "extents": extents}
+
+
+def small_mask(mask: npt.NDArray[np.bool_], width: int, height: int) -> npt.NDArray[np.uint8]:
+    """A mask (rows, columns) at ``width`` x ``height`` px: 1 where more than half of what a pixel shows is in it."""
+    share = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(share > 0.5, dtype=np.uint8)
 
 
 def augment(pixels: Pixels, mask: npt.NDArray[np.uint8], rng: np.random.Generator, side: int) -> tuple[Pixels, npt.NDArray[np.uint8]]:
@@ -67,8 +74,9 @@ def augment(pixels: Pixels, mask: npt.NDArray[np.uint8], rng: np.random.Generato
 
 
 def targets(masks: npt.NDArray[np.uint8]) -> Pixels:
-    """Bit masks (n, h, w) as the network's output: float32 (n, h, w, 2) of drop and well."""
-    return np.stack([masks & 1, masks >> 1], axis=-1).astype(np.float32)
+    """Bit masks (n, h, w) as the network's output: float32 (n, h, w, 2) of drop and well, -1 where the well is not known."""
+    well = np.where(masks & WELL_UNKNOWN, np.float32(-1), np.float32(1) * ((masks & WELL) > 0))
+    return np.stack([masks & DROP, well], axis=-1).astype(np.float32)
 
 
 def batch(data: Arrays, rng: np.random.Generator, size: int) -> tuple[Pixels, Pixels]:
@@ -83,30 +91,36 @@ def batch(data: Arrays, rng: np.random.Generator, size: int) -> tuple[Pixels, Pi
 
 
 def loss(truth: Any, predicted: Any) -> Any:
-    """Binary cross-entropy plus dice of both masks; the drop counts double. Shapes (n, h, w, 2)."""
+    """Binary cross-entropy plus dice of both masks; the drop counts double, a truth of -1 not at all. Shapes (n, h, w, 2)."""
     from keras import ops
 
     weights = ops.convert_to_tensor([2.0, 1.0])
+    known = ops.cast(truth >= 0, "float32")
+    truth = truth * known
     p = ops.clip(predicted, 1e-5, 1 - 1e-5)
-    entropy = -(truth * ops.log(p) + (1 - truth) * ops.log(1 - p))
+    entropy = -known * (truth * ops.log(p) + (1 - truth) * ops.log(1 - p))
+    p = p * known
     shared = 2 * ops.sum(truth * p, axis=(1, 2)) + 20.0
     dice = 1 - shared / (ops.sum(truth, axis=(1, 2)) + ops.sum(p, axis=(1, 2)) + 20.0)
     return ops.mean(entropy * weights) * 2 + ops.mean(dice * weights)
 
 
 def validate(data: Arrays, model: Any, size: int = 64) -> dict[str, float]:
-    """Mean IoU of the drops, share of drops with IoU above 0.7, share of empty wells in which more than 0.4 % is called drop."""
-    overlaps, false = [], []
+    """Loss, mean IoU of the drops, share of drops with IoU above 0.7, share of empty wells in which more than 0.4 % is called drop."""
+    overlaps, false, losses = [], [], []
     for start in range(0, len(data["pixels"]), size):
         pixels = data["pixels"][start : start + size].astype(np.float32)[..., np.newaxis]
-        found = np.asarray(model.predict_on_batch(pixels))[..., 0] > 0.5
-        truth = (data["masks"][start : start + size] & 1).astype(bool)
+        predicted = np.asarray(model.predict_on_batch(pixels))
+        losses.append(float(loss(targets(data["masks"][start : start + size]), predicted)) * len(pixels))
+        found = predicted[..., 0] > 0.5
+        truth = (data["masks"][start : start + size] & DROP).astype(bool)
         for f, t in zip(found, truth, strict=True):
             if t.any():
                 overlaps.append(float((f & t).sum() / (f | t).sum()))
             else:
                 false.append(float(f.mean() > 0.004))
     return {
+        "held_out_loss": sum(losses) / len(data["pixels"]),
         "iou": float(np.mean(overlaps)) if overlaps else float("nan"),
         "drops_right": float(np.mean(np.array(overlaps) > 0.7)) if overlaps else float("nan"),
         "false_drops": float(np.mean(false)) if false else float("nan"),

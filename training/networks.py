@@ -1,6 +1,6 @@
 """The two networks in Keras: a small U-Net that finds the drop (P7) and a padding-free SqueezeNet for chops (P12).
 
-TensorFlow is imported inside the functions: the rest of the project runs without it.
+Keras is imported inside the functions: the rest of the project runs without it.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def chop_squeezenet(classes: int = len(NAMES), dropout: float = 0.3) -> keras.Mo
     for fire in FIRES:
         features = layers.MaxPooling2D(3, 2, padding="valid")(features) if fire is None else _fire(features, *fire)
     features = layers.Dropout(dropout)(features)
-    class_map = layers.Conv2D(classes, 1, name="class_map")(features)
+    class_map = layers.Conv2D(classes, 1, name="class_map", dtype="float32")(features)  # bfloat16 is too coarse for logits
     return keras.Model(pixels, class_map, name="chop_squeezenet")
 
 
@@ -106,5 +106,6 @@ def drop_unet(filters: int = 8, side: int = 128, depth: int = 4) -> keras.Model:
     for level in reversed(range(depth)):
         raised = layers.Conv2DTranspose(filters * 2**level, 2, strides=2)(features)
         features = double(layers.Concatenate()([raised, skips[level]]), filters * 2**level)
-    masks = layers.Conv2DTranspose(len(DROP_CHANNELS), 4, strides=2, padding="same", activation="sigmoid", name="masks")(features)
+    last: dict[str, Any] = {"strides": 2, "padding": "same", "activation": "sigmoid", "name": "masks", "dtype": "float32"}
+    masks = layers.Conv2DTranspose(len(DROP_CHANNELS), 4, **last)(features)
     return keras.Model(pixels, masks, name="drop_unet")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,19 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from crystal_search.atomic import atomic_file
+from crystal_search.errors import CrystalSearchError
+
+_log = logging.getLogger("train")
+
 Arrays = dict[str, npt.NDArray[Any]]
 #: Draws the examples of some seeds: arrays of equal length.
 Draw = Callable[[range], Arrays]
+
+
+class DamagedShard(CrystalSearchError):
+    """A file of examples that can not be read."""
+
 
 #: Held-out examples have seeds from here on.
 VALIDATION_SEED = 10_000_000
@@ -40,21 +53,34 @@ def _shard_path(folder: Path, first: int) -> Path:
 
 
 def _draw_shard(draw: Draw, folder: Path, size: int, first: int) -> int:
-    """Draws and saves one shard unless it is there already; returns how many examples it holds."""
+    """Draws and saves one shard unless it is there whole already; returns how many examples it holds."""
     path = _shard_path(folder, first)
-    if not path.exists():
-        contents: dict[str, Any] = {"painter": np.array(_PAINTER), **draw(range(first, first + size))}
-        partial_path = path.with_suffix(f".{os.getpid()}.part")
-        with partial_path.open("wb") as stream:
-            np.savez(stream, **contents)
-        partial_path.replace(path)
+    if path.exists():
+        try:
+            return length(path)
+        except DamagedShard as error:
+            _log.warning("%s: it is drawn again", error)
+    contents: dict[str, Any] = {"painter": np.array(_PAINTER), **draw(range(first, first + size))}
+    with atomic_file(path) as stream:
+        np.savez(stream, **contents)
     return length(path)
 
 
 def length(path: Path) -> int:
-    """Number of examples in a shard."""
-    with np.load(path) as shard:
-        return len(shard["pixels"])
+    """Number of examples in a shard. Raises ``DamagedShard``."""
+    return len(read(path)["pixels"])
+
+
+def read(path: Path) -> Arrays:
+    """The arrays of one shard. Raises ``DamagedShard`` with one line where it can not be read to its end."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as shard:
+            arrays = {name: shard[name] for name in shard.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise DamagedShard(f"{path} is damaged") from error
+    if "pixels" not in arrays:
+        raise DamagedShard(f"{path} is damaged")
+    return arrays
 
 
 def draw_shards(draw: Draw, folder: Path, count: int, *, seed: int, size: int, workers: int, title: str) -> list[Path]:
@@ -88,14 +114,15 @@ def _batches(numbers: Iterable[int], size: int) -> Iterable[list[int]]:
 
 
 def load(paths: list[Path]) -> Arrays:
-    """The arrays of all shards, joined; ``painter`` lists the distinct versions of the sources that drew them."""
-    parts: dict[str, list[npt.NDArray[Any]]] = {}
-    painters: set[str] = set()
-    for path in paths:
-        with np.load(path) as shard:
-            for name in shard.files:
-                if name == "painter":
-                    painters.add(str(shard[name]))
-                else:
-                    parts.setdefault(name, []).append(shard[name])
-    return {"painter": np.array(sorted(painters)), **{name: np.concatenate(arrays) for name, arrays in parts.items()}}
+    """The arrays of all shards, joined; ``painter`` lists the distinct versions of the sources that drew them.
+
+    Raises ``DamagedShard`` with one line.
+    """
+    return join([read(path) for path in paths])
+
+
+def join(parts: Sequence[Arrays]) -> Arrays:
+    """Examples of several sources one after the other."""
+    painters = {str(painter) for part in parts for painter in np.atleast_1d(part["painter"])}
+    names = [name for name in parts[0] if name != "painter"]
+    return {"painter": np.array(sorted(painters)), **{name: np.concatenate([part[name] for part in parts]) for name in names}}
