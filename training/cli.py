@@ -93,7 +93,7 @@ def train_drop(images: int, **options: Any) -> None:
 
     keras.utils.set_random_seed(run.seed)
     model = drop_unet(side=drop.SIDE)
-    model.compile(keras.optimizers.Adam(run.rate, clipnorm=1.0), drop.loss, jit_compile=True)
+    model.compile(keras.optimizers.Adam(run.rate, clipnorm=1.0), drop.loss)
     started, plan = time.monotonic(), run.plan(len(data["pixels"]))
     rows = _fit(model, partial(drop.batch, data), partial(drop.validate, validation), folder / "fit", plan, run.resume)
     run.out.mkdir(parents=True, exist_ok=True)

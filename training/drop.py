@@ -17,6 +17,8 @@ from training.shards import Arrays
 SIDE = 128
 #: Wells are drawn at this width in px: enough for a view of 128 px.
 DRAWN_WIDTH = 192
+#: Share of close-ups, and the width at which they are drawn, of which a part is shown.
+CLOSE_UPS, CLOSE_UP_WIDTH = 0.06, 640
 
 Pixels = npt.NDArray[np.float32]
 
@@ -24,20 +26,37 @@ Pixels = npt.NDArray[np.float32]
 def draw_examples(side: int, seeds: range) -> Arrays:
     """Views of one well a seed: ``pixels`` float16 (n, side, side) as the network sees them, ``masks`` uint8 of the same shape with
     bit 0 for the drop and bit 1 for the well, ``extents`` (n, 2): height and width in px of the part that shows the image."""
-    from training.synthetic import draw_well
-
     pixels = np.zeros((len(seeds), side, side), np.float16)
     masks = np.zeros((len(seeds), side, side), np.uint8)
     extents = np.zeros((len(seeds), 2), np.int16)
     for index, seed in enumerate(seeds):
-        well = draw_well(seed, width=DRAWN_WIDTH)
-        view = drop_input(Image.fromarray(well.image), side)
+        image, drop_mask, well_mask = _view(seed)
+        view = drop_input(Image.fromarray(image), side)
         pixels[index] = view.pixels[..., 0]
         extents[index] = view.height, view.width
-        for bit, mask in enumerate((well.drop_mask, well.well_mask)):
+        for bit, mask in enumerate((drop_mask, well_mask)):
             share = cv2.resize(mask.astype(np.float32), (view.width, view.height), interpolation=cv2.INTER_AREA)
             masks[index, : view.height, : view.width] |= (share > 0.5).astype(np.uint8) << bit
     return {"pixels": pixels, "masks": masks, "extents": extents}
+
+
+def _view(seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Picture (h, w, 3), drop and well masks (h, w) of a drawn well: the whole of it, or a close-up that its drop may fill."""
+    from training.synthetic import draw_well
+
+    rng = np.random.default_rng([seed, 79])
+    if rng.random() >= CLOSE_UPS:
+        well = draw_well(seed, width=DRAWN_WIDTH)
+        return well.image, well.drop_mask, well.well_mask
+    well = draw_well(seed, width=CLOSE_UP_WIDTH)
+    height, width = well.drop_mask.shape
+    share = rng.uniform(0.25, 0.7)
+    h, w = round(share * height), round(share * width)
+    rows, columns = np.nonzero(well.drop_mask) if well.drop_mask.any() else np.nonzero(np.ones_like(well.drop_mask))
+    pick = int(rng.integers(len(rows)))
+    top, left = int(np.clip(rows[pick] - h // 2, 0, height - h)), int(np.clip(columns[pick] - w // 2, 0, width - w))
+    part = (slice(top, top + h), slice(left, left + w))
+    return well.image[part], well.drop_mask[part], well.well_mask[part]
 
 
 def augment(pixels: Pixels, mask: npt.NDArray[np.uint8], rng: np.random.Generator, side: int) -> tuple[Pixels, npt.NDArray[np.uint8]]:

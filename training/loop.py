@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,22 @@ def learning_rate(plan: Plan, epoch: int) -> float:
 def weights_file(folder: Path, epoch: int) -> Path:
     """The weights after ``epoch`` epochs, with the optimiser's state."""
     return folder / f"epoch_{epoch:03d}.weights.h5"
+
+
+@contextmanager
+def ahead(draw: Draw, rng: np.random.Generator, batch: int, steps: int) -> Iterator[Iterator[Batch]]:
+    """``steps`` batches, the next one made in a thread while one is used."""
+
+    def batches(pool: ThreadPoolExecutor) -> Iterator[Batch]:
+        following = pool.submit(draw, rng, batch)
+        for step in range(steps):
+            made = following.result()
+            if step + 1 < steps:
+                following = pool.submit(draw, rng, batch)
+            yield made
+
+    with ThreadPoolExecutor(1) as pool:
+        yield batches(pool)
 
 
 def fit(

@@ -99,7 +99,7 @@ def _blank_layer(well: Well, unit: float) -> Layer:
     return Layer(unit, 0, 0, np.ones_like(ones), np.zeros_like(ones), np.zeros(shape, dtype=np.uint8), ones, ones)
 
 
-def _draw(seed: int, class_name: str | None, width: int, imager: str, inspection: int, maturity: float) -> SyntheticWell:
+def _draw(seed: int, class_name: str | None, width: int, imager: str, inspection: int, maturity: float, dirt: float = 1.0) -> SyntheticWell:
     unit = width / REFERENCE_WIDTH
     well = draw_empty_well(_stream(seed, _WELL), imager, width)
     drop = draw_drop(_stream(seed, _DROP), well, unit) if class_name is not None else None
@@ -109,13 +109,13 @@ def _draw(seed: int, class_name: str | None, width: int, imager: str, inspection
     light = well.light
     boxes: tuple[Box, ...] = ()
     if drop is not None and class_name is not None:
-        dirt = _stream(seed, _DROP_DIRT)
         contents = _stream(seed, _CONTENTS, DROP_CLASSES.index(class_name))
         if class_name in CRYSTAL_CLASSES and contents.random() < 0.15:  # crystals grow out of precipitate and under skins, too
             _PAINTERS[str(contents.choice(_AROUND_CRYSTALS))](drop, contents, 0.7)
         elif class_name in _HAZY and contents.random() < 0.25:
             paint_haze(drop, contents)
-        soil_drop(drop, dirt)
+        if dirt > 0:
+            soil_drop(drop, _stream(seed, _DROP_DIRT))
         _PAINTERS[class_name](drop, contents, maturity)
         part = (slice(drop.y0, drop.y0 + drop.shape[0]), slice(drop.x0, drop.x0 + drop.shape[1]))
         light[part] *= drop.transmission[..., np.newaxis]
@@ -126,21 +126,24 @@ def _draw(seed: int, class_name: str | None, width: int, imager: str, inspection
         object_mask[part] = drop.marks
         boxes = tuple(drop.boxes)
     plate = _blank_layer(well, unit)
-    soil(plate, _stream(seed, _WELL_DIRT), 1.3 if class_name is None else 1.0)
+    soil(plate, _stream(seed, _WELL_DIRT), dirt * (1.3 if class_name is None else 1.0))
     light *= plate.transmission[..., np.newaxis]
     image = photograph(light, _stream(seed, _CAMERA, inspection), unit)
     present = class_name if drop is not None else None
     return SyntheticWell(image, drop_mask, well.mask, present, boxes, object_mask, imager, well.um_per_px, seed)
 
 
-def draw_well(seed: int, class_name: str | None = "random", *, width: int = 1280, imager: str | None = None) -> SyntheticWell:
+def draw_well(
+    seed: int, class_name: str | None = "random", *, width: int = 1280, imager: str | None = None, dirt: float = 1.0
+) -> SyntheticWell:
     """A well drawn from ``seed``, ``width`` px wide: the same seed gives the same pixels, another width the same scene.
 
-    ``class_name`` is one of ``DROP_CLASSES``, None for a well without a drop, or ``"random"``, of which about 17 % have no drop.
+    ``class_name`` is one of ``DROP_CLASSES``, None for a well without a drop, or ``"random"``, of which about 17 % have no drop. ``dirt`` is how much dust, lint and
+    scratches there are, 0 for none.
     Raises ``ValueError`` for an unknown class or imager.
     """
     chosen, chosen_imager = _choose(seed, class_name, imager)
-    return _draw(seed, chosen, width, chosen_imager, 0, 1.0)
+    return _draw(seed, chosen, width, chosen_imager, 0, 1.0, dirt)
 
 
 def draw_time_course(seed: int, class_names: Sequence[str | None], *, width: int = 1280, imager: str | None = None) -> list[SyntheticWell]:
