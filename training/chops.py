@@ -54,12 +54,15 @@ def shade(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     for _ in range(int(rng.integers(1, 4))):
         distance = np.hypot(rows - rng.uniform(0, pixels.shape[0]), columns - rng.uniform(0, pixels.shape[1]))
         edge = np.clip((distance - rng.uniform(3, 22)) / rng.uniform(1.5, 6.0), -30, 30)
-        pixels = np.asarray(pixels * (1.0 - rng.uniform(0.01, 0.13) / (1.0 + np.exp(edge))), dtype=np.float32)
+        passes = 1.0 - rng.uniform(0.01, 0.13) / (1.0 + np.exp(edge))
+        pixels = np.asarray(pixels * passes.reshape(passes.shape + (1,) * (pixels.ndim - 2)), dtype=np.float32)
     return pixels
 
 
 def augment(pixels: Pixels, window: int, rng: np.random.Generator, softest: float = 1.3) -> Pixels:
-    """Another look at one chop (side, side) of normalised brightness, (window, window): shifted, turned, other light, shadows, noise.
+    """Another look at one chop (side, side) or (side, side, 3) of normalised brightness, ``window`` px large.
+
+    It is shifted, turned, in other light, with shadows and noise.
 
     ``softest`` is the largest deviation in px of the blur that some get.
     """
@@ -102,18 +105,23 @@ class Balanced:
         """``size`` augmented chops: pixels (size, window, window, 1) and one-hot classes (size, 13)."""
         picks = [rng.choice(self.members[label]) for label in rng.choice(len(NAMES), size=size, p=self.shares)]
         looks = [self._look(pick, rng) for pick in picks]
-        return np.stack(looks)[..., np.newaxis], one_hot(self.data["labels"][picks])
+        return channelled(np.stack(looks)), one_hot(self.data["labels"][picks])
 
     def _look(self, pick: int, rng: np.random.Generator) -> Pixels:
         softest = SOFTEST.get(NAMES[self.data["labels"][pick]], 1.3)
         return augment(self.data["pixels"][pick].astype(np.float32) * np.float32(_BYTE), self.window, rng, softest)
 
 
+def channelled(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Chops (n, h, w) or (n, h, w, 3) with their channels as a last axis: (n, h, w, 1 or 3)."""
+    return pixels if pixels.ndim == 4 else pixels[..., np.newaxis]
+
+
 def centred(data: Arrays, window: int, start: int, end: int) -> Pixels:
     """Examples ``start`` to ``end`` without augmentation: (n, window, window, 1)."""
     edge = (data["pixels"].shape[1] - window) // 2
     cut = data["pixels"][start:end, edge : edge + window, edge : edge + window]
-    return np.asarray(cut[..., np.newaxis] * np.float32(_BYTE), dtype=np.float32)
+    return np.asarray(channelled(cut) * np.float32(_BYTE), dtype=np.float32)
 
 
 def logits(model: Any, data: Arrays, window: int = WINDOW, size: int = 64) -> Pixels:

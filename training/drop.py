@@ -19,6 +19,8 @@ SIDE = 128
 DRAWN_WIDTH = 1.5
 #: Bits of a mask: the drop, the well, and whether nobody said where the well is.
 DROP, WELL, WELL_UNKNOWN = 1, 2, 4
+#: Share of close-ups, and how much wider these are drawn, of which a part is shown.
+CLOSE_UPS, CLOSE_UP_WIDTH = 0.06, 5.0
 
 Pixels = npt.NDArray[np.float32]
 
@@ -26,17 +28,15 @@ Pixels = npt.NDArray[np.float32]
 def draw_examples(side: int, seeds: range) -> Arrays:
     """Views of one well a seed: ``pixels`` float16 (n, side, side) as the network sees them, ``masks`` uint8 of the same shape with
     the bits :data:`DROP` and :data:`WELL`, ``extents`` (n, 2): height and width in px of the part that shows the image."""
-    from training.synthetic import draw_well
-
     pixels = np.zeros((len(seeds), side, side), np.float16)
     masks = np.zeros((len(seeds), side, side), np.uint8)
     extents = np.zeros((len(seeds), 2), np.int16)
     for index, seed in enumerate(seeds):
-        well = draw_well(seed, width=round(side * DRAWN_WIDTH))
-        view = drop_input(Image.fromarray(well.image), side)
+        image, drop_mask, well_mask = _view(seed, side)
+        view = drop_input(Image.fromarray(image), side)
         pixels[index] = view.pixels[..., 0]
         extents[index] = view.height, view.width
-        for bit, mask in ((DROP, well.drop_mask), (WELL, well.well_mask)):
+        for bit, mask in ((DROP, drop_mask), (WELL, well_mask)):
             masks[index, : view.height, : view.width] |= small_mask(mask, view.width, view.height) * np.uint8(bit)
     return {"pixels": pixels, "masks": masks, "extents": extents}
 
@@ -45,6 +45,25 @@ def small_mask(mask: npt.NDArray[np.bool_], width: int, height: int) -> npt.NDAr
     """A mask (rows, columns) at ``width`` x ``height`` px: 1 where more than half of what a pixel shows is in it."""
     share = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(share > 0.5, dtype=np.uint8)
+
+
+def _view(seed: int, side: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Picture (h, w, 3), drop and well masks (h, w) of a drawn well: the whole of it, or a close-up that its drop may fill."""
+    from training.synthetic import draw_well
+
+    rng = np.random.default_rng([seed, 79])
+    if rng.random() >= CLOSE_UPS:
+        well = draw_well(seed, width=round(side * DRAWN_WIDTH))
+        return well.image, well.drop_mask, well.well_mask
+    well = draw_well(seed, width=round(side * CLOSE_UP_WIDTH))
+    height, width = well.drop_mask.shape
+    share = rng.uniform(0.25, 0.7)
+    h, w = round(share * height), round(share * width)
+    rows, columns = np.nonzero(well.drop_mask) if well.drop_mask.any() else np.nonzero(np.ones_like(well.drop_mask))
+    pick = int(rng.integers(len(rows)))
+    top, left = int(np.clip(rows[pick] - h // 2, 0, height - h)), int(np.clip(columns[pick] - w // 2, 0, width - w))
+    part = (slice(top, top + h), slice(left, left + w))
+    return well.image[part], well.drop_mask[part], well.well_mask[part]
 
 
 def augment(pixels: Pixels, mask: npt.NDArray[np.uint8], rng: np.random.Generator, side: int) -> tuple[Pixels, npt.NDArray[np.uint8]]:

@@ -7,15 +7,16 @@ import io
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import trange
+from tqdm import tqdm
 
 from crystal_search.atomic import write_atomically
 from crystal_search.errors import CrystalSearchError, UsageError
@@ -75,6 +76,22 @@ def best_epoch(rows: Sequence[Mapping[str, float]]) -> int:
     losses = [row.get(LOSS, math.nan) for row in rows]
     numbers = [loss for loss in losses if math.isfinite(loss)]
     return losses.index(min(numbers)) + 1 if numbers else len(rows)
+
+
+@contextmanager
+def ahead(draw: Draw, rng: np.random.Generator, batch: int, steps: int) -> Iterator[Iterator[Batch]]:
+    """``steps`` batches, the next one made in a thread while one is used."""
+
+    def batches(pool: ThreadPoolExecutor) -> Iterator[Batch]:
+        following = pool.submit(draw, rng, batch)
+        for step in range(steps):
+            made = following.result()
+            if step + 1 < steps:
+                following = pool.submit(draw, rng, batch)
+            yield made
+
+    with ThreadPoolExecutor(1) as pool:
+        yield batches(pool)
 
 
 def fit(
@@ -140,12 +157,8 @@ def _run_epoch(model: Any, draw: Draw, plan: Plan, epoch: int, rate: float, aver
     _reseed(model, plan.seed, epoch)
     model.optimizer.learning_rate = rate
     losses = []
-    with ThreadPoolExecutor(1) as pool, trange(plan.steps, desc=f"{title} {epoch + 1}/{plan.epochs}", mininterval=5) as bar:
-        following = pool.submit(draw, rng, plan.batch)
-        for step in bar:
-            inputs, targets = following.result()
-            if step + 1 < plan.steps:
-                following = pool.submit(draw, rng, plan.batch)
+    with ahead(draw, rng, plan.batch, plan.steps) as batches:
+        for inputs, targets in (bar := tqdm(batches, f"{title} {epoch + 1}/{plan.epochs}", plan.steps, mininterval=5)):
             losses.append(float(np.asarray(model.train_on_batch(inputs, targets)).ravel()[0]))
             if average:
                 average.update(model.get_weights())

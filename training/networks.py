@@ -45,37 +45,39 @@ def _normed(inputs: Any, filters: int, kernel: int, **options: Any) -> Any:
     return layers.Activation("relu")(layers.BatchNormalization(momentum=0.9)(convolved))
 
 
-def _plain(inputs: Any, filters: int, kernel: int, **options: Any) -> Any:
-    """Convolution and ReLU, no padding."""
+def _plain(inputs: Any, filters: int, kernel: int, padding: str, **options: Any) -> Any:
+    """Convolution and ReLU."""
     from keras import layers
 
-    return layers.Conv2D(filters, kernel, activation="relu", kernel_initializer="he_normal", padding="valid", **options)(inputs)
+    return layers.Conv2D(filters, kernel, activation="relu", kernel_initializer="he_normal", padding=padding, **options)(inputs)
 
 
-def _fire(inputs: Any, squeeze: int, expand: int) -> Any:
-    """A fire module without padding: the map shrinks by one px a side, so the 1 x 1 branch is cropped to match.
+def _fire(inputs: Any, squeeze: int, expand: int, padding: str) -> Any:
+    """A fire module. Without padding the map shrinks by one px a side, so the 1 x 1 branch is cropped to match.
 
     Only the squeeze layer, an eighth of the channels, is batch-normalised: normalising all halves the speed of training on a CPU.
     """
     from keras import layers
 
     squeezed = _normed(inputs, squeeze, 1)
-    return layers.Concatenate()([_plain(layers.Cropping2D(1)(squeezed), expand, 1), _plain(squeezed, expand, 3)])
+    narrow = layers.Cropping2D(1)(squeezed) if padding == "valid" else squeezed
+    return layers.Concatenate()([_plain(narrow, expand, 1, padding), _plain(squeezed, expand, 3, padding)])
 
 
-def chop_squeezenet(classes: int = len(NAMES), dropout: float = 0.3) -> keras.Model:
-    """SqueezeNet without any padding: (N, H, W, 1) normalised gray -> class map of logits (N, h, w, classes).
+def chop_squeezenet(classes: int = len(NAMES), dropout: float = 0.3, channels: int = 1, padding: str = "valid") -> keras.Model:
+    """SqueezeNet without any padding: (N, H, W, channels) normalised gray -> class map of logits (N, h, w, classes).
 
     ``h = (H - 143) // 16 + 1``; a chop's logits are the mean over its map. Because nothing is padded, a cell depends on its own
-    143 x 143 px only: a map of a whole drop holds the maps of all chops at multiples of 16 px, exactly.
+    143 x 143 px only: a map of a whole drop holds the maps of all chops at multiples of 16 px, exactly. ``padding="same"`` gives the
+    usual padded network, which knows no such thing.
     """
     import keras
     from keras import layers
 
-    pixels = keras.Input((None, None, 1), name="pixels")
-    features = _plain(pixels, FIRST_FILTERS, 3, strides=2)
+    pixels = keras.Input((None, None, channels), name="pixels")
+    features = _plain(pixels, FIRST_FILTERS, 3, padding, strides=2)
     for fire in FIRES:
-        features = layers.MaxPooling2D(3, 2, padding="valid")(features) if fire is None else _fire(features, *fire)
+        features = layers.MaxPooling2D(3, 2, padding=padding)(features) if fire is None else _fire(features, *fire, padding)
     features = layers.Dropout(dropout)(features)
     class_map = layers.Conv2D(classes, 1, name="class_map", dtype="float32")(features)  # bfloat16 is too coarse for logits
     return keras.Model(pixels, class_map, name="chop_squeezenet")

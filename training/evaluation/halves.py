@@ -25,7 +25,7 @@ ALTERNATING = frozenset({"rockimager_empty_90j8", "clear_drops_J000597"})
 #: The one plate that is split: by the row of the well.
 PLATE = "minstrel_plate_CI022987"
 CHOOSING_ROWS = frozenset("ABCD")
-_NEEDED = ("file", "label", "plate", "well", "um_per_px")
+NEEDED = ("file", "label", "plate", "well", "um_per_px")
 
 
 def halve(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:
@@ -83,7 +83,7 @@ def table(lines: Sequence[Line]) -> bytes:
 def main(labels: Path, out: Path) -> None:
     """Split the labels of the real images into those for choosing and those for judging."""
     try:
-        for name, lines in zip(("choosing", "judging"), halve(read_csv(labels, _NEEDED)), strict=True):
+        for name, lines in zip(("choosing", "judging"), halve(read_csv(labels, NEEDED)), strict=True):
             write_atomically(out / f"{name}.csv", table(lines))
             click.echo(f"{out / name}.csv: {len(lines)} images")
     except CrystalSearchError as error:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from client_app.preprocess import normalise_chops
+from client_app.preprocess import BRIGHTNESS_CEILING, BRIGHTNESS_PERCENTILE, normalise_chops
 from crystal_search.classes import CRYSTAL_CLASSES, NAMES
 from training.synthetic.drawing import DROP_CLASSES, SyntheticWell, draw_well
 from training.synthetic.layer import mark_of
@@ -36,7 +36,7 @@ _BOXED = (*CRYSTAL_CLASSES, "spherulites")
 
 @dataclass(frozen=True)
 class Chop:
-    """A square of a normalised image: float32 (window, window), 0 to 1.6, and the class of what is in it."""
+    """A square of a normalised image: float32 (window, window), 0 to 1.6 (in colour with a last axis of three), and what is in it."""
 
     pixels: npt.NDArray[np.float32]
     class_name: str
@@ -112,22 +112,27 @@ def _corners(well: SyntheticWell, rng: Rng, side: int, count: int) -> list[tuple
     return [(int(np.clip(x - side / 2, 0, width - side)), int(np.clip(y - side / 2, 0, height - side))) for x, y in found]
 
 
-def draw_chops(seed: int, *, window: int = 160, per_well: int = 12, zoom: tuple[float, float] = (0.7, 1.5)) -> list[Chop]:
-    """Up to ``per_well`` chops of one drawn well of 1280 px, magnified by a random factor of the range ``zoom``.
-
-    Few wells give chops of one class only; over seeds, classes come out roughly balanced. Pixels are normalised over the whole image,
-    as :func:`client_app.preprocess.normalise_chops` does.
-    """
-    rng = np.random.default_rng([seed, 77])
+def choose_class(seed: int) -> str | None:
+    """The class of the well that ``seed`` stands for: seeds in a row step through the classes by the golden ratio, so that few show all."""
     weights = np.array([_WEIGHTS.get(name, 1.0) for name in DROP_CLASSES])
-    # Seeds in a row step through the classes by the golden ratio, so that even a few seeds show them all.
     place = (seed * 0.6180339887498949) % 1.0
-    name: str | None = DROP_CLASSES[int(np.searchsorted(np.cumsum(weights / weights.sum()), place))]
-    if rng.random() < 0.04:
-        name = None
-    well = draw_well(seed, name)
+    if np.random.default_rng([seed, 78]).random() < 0.04:
+        return None
+    return DROP_CLASSES[int(np.searchsorted(np.cumsum(weights / weights.sum()), place))]
+
+
+def cut_chops(well: SyntheticWell, rng: Rng, window: int, per_well: int, zoom: tuple[float, float], colour: bool = False) -> list[Chop]:
+    """Up to ``per_well`` chops of a drawn well, magnified by a random factor of the range ``zoom``; few show nothing but clear or rim.
+
+    Pixels are brightness over the whole image's 92nd percentile, as :func:`client_app.preprocess.normalise_chops` has it; with ``colour``
+    they are (window, window, 3), red, green and blue over the same number.
+    """
     luminance = cv2.cvtColor(well.image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    normal = normalise_chops(luminance)
+    if colour:
+        reference = max(float(np.percentile(luminance, BRIGHTNESS_PERCENTILE)), 1.0)
+        normal = np.minimum(well.image.astype(np.float32) / np.float32(reference), np.float32(BRIGHTNESS_CEILING))
+    else:
+        normal = normalise_chops(luminance)
     most = {"clear": max(1, per_well // 6), "rim": max(1, per_well // 6), "clear_with_other_features": max(2, per_well // 3)}
     taken: dict[str, int] = {}
     chops: list[Chop] = []
@@ -145,3 +150,8 @@ def draw_chops(seed: int, *, window: int = 160, per_well: int = 12, zoom: tuple[
         if len(chops) == per_well:
             break
     return chops
+
+
+def draw_chops(seed: int, *, window: int = 160, per_well: int = 12, zoom: tuple[float, float] = (0.7, 1.5)) -> list[Chop]:
+    """Up to ``per_well`` chops of one drawn well of 1280 px; over seeds, classes come out roughly balanced. See :func:`cut_chops`."""
+    return cut_chops(draw_well(seed, choose_class(seed)), np.random.default_rng([seed, 77]), window, per_well, zoom)

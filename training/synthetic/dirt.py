@@ -78,6 +78,18 @@ def _fibres(layer: Layer, rng: Rng, count: int, label: bool) -> None:
     _lines(layer, canvas, float(rng.choice([0.4, 0.9, 2.2])) * layer.unit, label)
 
 
+def _curls(layer: Layer, rng: Rng, count: int, label: bool) -> None:
+    """Short, thick, black, strongly bent pieces of lint, darker and lighter along their length."""
+    canvas: Mask = np.full(layer.shape, 128, dtype=np.uint8)
+    for _ in range(count):
+        own = child(rng)
+        path = curve(own, np.array(layer.place(own, 0.0)), own.uniform(12, 130) * layer.unit, own.uniform(0.3, 6.0), 30)
+        width = own.uniform(2.5, 9.0) * layer.unit
+        for start in range(len(path) - 1):
+            stroke(canvas, path[start : start + 2], int(own.uniform(5, 70)), width * own.uniform(0.6, 1.2))
+    _lines(layer, canvas, float(rng.choice([0.4, 0.9, 1.6])) * layer.unit, label)
+
+
 def _scratches(layer: Layer, rng: Rng, count: int, label: bool) -> None:
     """Straight, thin, faint lines in the plate, often several side by side."""
     canvas: Mask = np.full(layer.shape, 128, dtype=np.uint8)
@@ -111,6 +123,8 @@ def soil(layer: Layer, rng: Rng, amount: float) -> None:
     _blurred_discs(layer, discs, int(discs.poisson(2.0 * amount)))
     if fibres.random() < 0.25 * amount:
         _fibres(layer, fibres, int(fibres.integers(1, 4)), False)
+    if fibres.random() < 0.12 * amount:
+        _curls(layer, fibres, int(fibres.integers(1, 3)), False)
     if scratches.random() < 0.3 * amount:
         _scratches(layer, scratches, int(scratches.integers(1, 10)), False)
     if bubbles.random() < 0.1 * amount:
@@ -119,11 +133,15 @@ def soil(layer: Layer, rng: Rng, amount: float) -> None:
 
 def paint_features(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
     """What makes a clear drop one with other features: fibres, scratches, bubbles or much dust in it, labelled."""
-    kinds = rng.choice(["fibres", "scratches", "bubbles", "dust"], size=int(rng.integers(1, 3)), replace=False, p=[0.34, 0.18, 0.32, 0.16])
+    kinds = rng.choice(
+        ["fibres", "curls", "scratches", "bubbles", "dust"], size=int(rng.integers(1, 3)), replace=False, p=[0.24, 0.18, 0.16, 0.28, 0.14]
+    )
     for kind in kinds:
         own = child(rng)
         if kind == "fibres":
             _fibres(layer, own, int(own.integers(1, 5)), True)
+        elif kind == "curls":
+            _curls(layer, own, int(own.integers(1, 5)), True)
         elif kind == "scratches":
             _scratches(layer, own, int(own.integers(2, 9)), True)
         elif kind == "bubbles":

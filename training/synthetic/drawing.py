@@ -54,6 +54,7 @@ class _Scene:
     inspection: int = 0
     maturity: float = 1.0
     dryness: float = 0.0
+    dirt: float = 1.0
 
 
 def _paint_clear(layer: Layer, rng: Rng, maturity: float = 1.0) -> None:
@@ -138,13 +139,13 @@ def _camera(scene: _Scene) -> Camera | None:
 
 def _fill(drop: Layer, scene: _Scene, class_name: str) -> None:
     """Paints what is in the drop."""
-    dirt = _stream(scene.seed, _DROP_DIRT)
     contents = _stream(scene.seed, _CONTENTS, DROP_CLASSES.index(class_name))
     if class_name in CRYSTAL_CLASSES and contents.random() < 0.15:  # crystals grow out of precipitate and under skins, too
         _PAINTERS[str(contents.choice(_AROUND_CRYSTALS))](drop, contents, 0.7)
     elif class_name in _HAZY and contents.random() < 0.25:
         paint_haze(drop, contents)
-    soil_drop(drop, dirt)
+    if scene.dirt > 0:
+        soil_drop(drop, _stream(scene.seed, _DROP_DIRT))
     _PAINTERS[class_name](drop, contents, scene.maturity)
 
 
@@ -178,7 +179,7 @@ def _draw(scene: _Scene) -> SyntheticWell:
         object_mask[part] = drop.marks
         boxes = tuple(drop.boxes)
     plate = _blank_layer(well, unit)
-    soil(plate, _stream(seed, _WELL_DIRT), 1.3 if class_name is None else 1.0)
+    soil(plate, _stream(seed, _WELL_DIRT), scene.dirt * (1.3 if class_name is None else 1.0))
     light *= plate.transmission[..., np.newaxis]
     image = photograph(light, _stream(seed, _CAMERA, scene.inspection), unit, _camera(scene))
     present = class_name if drop is not None else None
@@ -186,16 +187,23 @@ def _draw(scene: _Scene) -> SyntheticWell:
 
 
 def draw_well(
-    seed: int, class_name: str | None = "random", *, width: int = 1280, imager: str | None = None, plate: int | None = None
+    seed: int,
+    class_name: str | None = "random",
+    *,
+    width: int = 1280,
+    imager: str | None = None,
+    plate: int | None = None,
+    dirt: float = 1.0,
 ) -> SyntheticWell:
     """A well drawn from ``seed``, ``width`` px wide: the same seed gives the same pixels, another width the same scene.
 
     ``class_name`` is one of ``DROP_CLASSES``, None for a well without a drop, or ``"random"``, of which about 17 % have no drop.
     ``imager`` is one of ``IMAGERS``, of which None draws one, or of ``UNSEEN_IMAGERS``, which are drawn only where they are named.
-    Wells of one number ``plate`` share the imager, its light and its camera. Raises ``ValueError`` for an unknown class or imager.
+    Wells of one number ``plate`` share the imager, its light and its camera. ``dirt`` is how much dust, lint and scratches there are,
+    0 for none. Raises ``ValueError`` for an unknown class or imager.
     """
     chosen, chosen_imager = _choose(seed, class_name, imager, plate)
-    return _draw(_Scene(seed, chosen, width, chosen_imager, plate))
+    return _draw(_Scene(seed, chosen, width, chosen_imager, plate, dirt=dirt))
 
 
 def draw_time_course(

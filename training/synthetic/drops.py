@@ -92,6 +92,42 @@ def _surface(rng: Rng, kind: str) -> _Surface:
     )
 
 
+def _lobes(rng: Rng, shape: tuple[int, int], linear: Field, points: Points) -> Field:
+    """Soft dark and bright patches that reach into the drop from dents and pinned points of its edge: factors of shape (h, w)."""
+    size = float(np.sqrt(np.prod(np.ptp(points, axis=0))))
+    rows, columns = np.arange(shape[0], dtype=np.float32)[:, np.newaxis], np.arange(shape[1], dtype=np.float32)[np.newaxis, :]
+    near = np.exp(-linear / np.float32(rng.uniform(0.15, 0.5)))
+    factors = np.ones(shape, dtype=np.float32)
+    for _ in range(int(rng.integers(1, 6))):
+        x, y = points[int(rng.integers(len(points)))]
+        angle, long, wide = rng.uniform(0, math.pi), size * rng.uniform(0.08, 0.35), size * rng.uniform(0.04, 0.16)
+        along = (columns - np.float32(x)) * math.cos(angle) + (rows - np.float32(y)) * math.sin(angle)
+        off = (rows - np.float32(y)) * math.cos(angle) - (columns - np.float32(x)) * math.sin(angle)
+        amount = rng.uniform(0.2, 0.8) if rng.random() < 0.75 else -rng.uniform(0.05, 0.3)
+        factors *= 1.0 - np.float32(amount) * near * np.exp(-((along / np.float32(long)) ** 2) - (off / np.float32(wide)) ** 2)
+    return factors
+
+
+def _ripples(rng: Rng, linear: Field, unit: float) -> Field:
+    """Fine steps that run along a part of the edge, as a drop leaves them when it shrinks."""
+    wave = float(rng.uniform(0.015, 0.05))
+    part = np.clip(grain(child(rng), (linear.shape[0], linear.shape[1]), 200.0 * unit) + np.float32(0.4), 0, 1)
+    fade = np.exp(-linear / np.float32(rng.uniform(0.06, 0.2)))
+    return np.asarray(1.0 + np.float32(rng.uniform(0.02, 0.07)) * part * fade * np.sin(linear * np.float32(2 * math.pi / wave)), np.float32)
+
+
+def _streaks(rng: Rng, shape: tuple[int, int], points: Points) -> Field:
+    """Faint rays from the drop's middle outwards, as films show them between polarisers."""
+    x, y = points.mean(axis=0) + rng.normal(0, 0.1, 2) * np.ptp(points, axis=0)
+    rows, columns = np.arange(shape[0], dtype=np.float32)[:, np.newaxis], np.arange(shape[1], dtype=np.float32)[np.newaxis, :]
+    count = int(rng.integers(60, 240))
+    rays = rng.standard_normal(count).astype(np.float32)
+    around = (np.arctan2(rows - np.float32(y), columns - np.float32(x)) + math.pi) * np.float32(count / (2 * math.pi))
+    reach = np.hypot(rows - np.float32(y), columns - np.float32(x)) / np.float32(np.ptp(points, axis=0).mean() / 2)
+    noise = np.interp(around.ravel(), np.arange(count + 1), np.append(rays, rays[0])).reshape(shape).astype(np.float32)
+    return np.asarray(1.0 + np.float32(rng.uniform(0.008, 0.03)) * noise * np.clip(reach, 0, 1.2), dtype=np.float32)
+
+
 def _shade(surface: _Surface, alpha: Field, linear: Field, depth: Field, room: Field, unit: float, points: Points, rng: Rng) -> Field:
     """The transmission of the drop's own body, shape (h, w); ``room`` is 1 within the well, where alone the edge shows."""
     near_edge = np.exp(-((linear / np.float32(surface.rim_width)) ** np.float32(surface.rim_fall)))
@@ -108,6 +144,13 @@ def _shade(surface: _Surface, alpha: Field, linear: Field, depth: Field, room: F
         body = body * (1.0 + np.float32(surface.slant) * np.tanh((across + down) * np.float32(2.0 / max(alpha.shape))))
     if rng.random() < 0.5:
         body = body * (1.0 + np.float32(rng.uniform(0.01, 0.05)) * grain(rng, alpha.shape, 160.0 * unit))
+    relief_rng = child(rng)
+    if surface.rim > 0.1 and relief_rng.random() < 0.6:
+        body = body * _lobes(relief_rng, alpha.shape, linear, points)
+    if relief_rng.random() < 0.2:
+        body = body * _ripples(relief_rng, linear, unit)
+    if relief_rng.random() < 0.12:
+        body = body * _streaks(relief_rng, alpha.shape, points)
     canvas = np.full(alpha.shape, 128, dtype=np.uint8)
     stroke(canvas, points, 255, surface.line_width * unit, closed=True)
     ring = room * blur((canvas.astype(np.float32) - 128.0) / 127.0, 0.4 * surface.line_width * unit)

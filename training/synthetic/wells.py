@@ -110,7 +110,7 @@ def _rock_polarised(rng: Rng) -> _Style:
         shadow=rng.uniform(0.05, 0.3),
         shadow_reach=rng.uniform(15, 70),
         uneven=rng.uniform(0.02, 0.08),
-        tint=float(rng.choice([0.02, 0.06, 0.12, 0.22])),
+        tint=float(rng.choice([0.02, 0.06, 0.12, 0.22, 0.45])),
         um_per_px=None,
     )
 
@@ -199,7 +199,7 @@ def _any_imager(rng: Rng) -> _Style:
         shadow=rng.uniform(0.0, 0.35),
         shadow_reach=rng.uniform(10, 150),
         uneven=rng.uniform(0.01, 0.1),
-        tint=0.0 if gray else float(rng.choice([0.01, 0.05, 0.15])),
+        tint=0.0 if gray else float(rng.choice([0.01, 0.05, 0.15, 0.35])),
         um_per_px=None,
     )
 
