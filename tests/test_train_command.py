@@ -229,6 +229,8 @@ def test_weights_that_are_not_there_or_not_these_are_one_line(lab: Path, tmp_pat
     assert "does not match its SHA-256" in complaint(train("chops", "--from", changed, *where), SettingsError)
     (changed / "model.toml").unlink()
     assert "can not be read as a Keras model" in complaint(train("chops", "--from", changed, *where), SettingsError)
+    same = train("chops", "--from", lab / "own-1", "--data", lab / "scored", "--work", tmp_path, "--out", lab / "own-1", *TINY)
+    assert "is what --from starts from" in complaint(same, UsageError)
     assert "is another network" in complaint(train("chops", "--from", lab / "own-1" / "drop.keras", *where), SettingsError)
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "model.toml").write_text("= nonsense")

@@ -137,7 +137,7 @@ def fit(
         checkpoints.save(checkpoints.path_of(folder, epoch + 1), model, average)
         write_figures(folder, rows)  # from here on the epoch counts
         checkpoints.thin_out(folder, epoch + 1, best_epoch(rows))
-        print(json.dumps({name: round(value, 4) for name, value in rows[-1].items()}), flush=True)
+        print(json.dumps({name: float(f"{value:.4g}") for name, value in rows[-1].items()}), flush=True)
     if average:
         model.set_weights(average.weights)
     return rows

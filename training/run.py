@@ -81,6 +81,8 @@ class Run:
             raise UsageError(f"--out {self.out}: a model can not have this name ({error})") from error
         if self.out.exists() and not self.out.is_dir():
             raise UsageError(f"--out {self.out} is a file: name a folder")
+        if self.source and self.out.resolve() in (self.source.resolve(), self.source.resolve().parent):
+            raise UsageError(f"--out {self.out} is what --from starts from, and stays as it is: name another folder")
         export.read_settings(self.out)
         backend.start(self.seed, compiled=network == "drop")
         return read_start(self.source, network) if self.source else None
@@ -143,7 +145,7 @@ def write_network(
     """
     try:
         run.out.mkdir(parents=True, exist_ok=True)
-        if start and start.folder and start.folder.resolve() != run.out.resolve():
+        if start and start.folder:
             export.inherit(run.out, start.folder)
         weights = run.out / f"{network}{SUFFIXES[0]}"
         keep(trained.model, weights)
