@@ -26,7 +26,7 @@ from client_app.model import load_model
 from client_app.preprocess import BRIGHTNESS_CEILING, BRIGHTNESS_PERCENTILE, gray, normalise_chops, working_size
 from crystal_search.classes import CLASSES, NAMES, Group
 from crystal_search.geometry import Box, window_grid
-from training import chops, loop, shards
+from training import chops, loop, networks, shards
 from training.evaluation.csv_table import read_csv
 from training.evaluation.halves import NEEDED, halve
 from training.evaluation.judgement import EMPTY_WELL
@@ -46,6 +46,7 @@ class Variant:
     image_width: int = 1280
     colour: bool = False
     padding: str = "valid"
+    fires: networks.Fires = networks.FIRES
     scales: tuple[float, ...] = (1.0,)
     step: int = 32
 
@@ -78,6 +79,7 @@ VARIANTS = {
     "base": Variant("base"),
     "padded": Variant("base", padding="same"),
     "window224": Variant("window224", window=224),
+    "fine": Variant("base", fires=networks.FINE_FIRES),
     "quarter": Variant("quarter", image_width=640),
     "native": Variant("native", image_width=2560, step=64),
     "colour": Variant("colour", colour=True),
@@ -177,9 +179,10 @@ def window_probabilities(session: Any, variant: Variant, look: Look) -> Floats:
             pixels = np.stack([region(pixels[..., channel], grid) for channel in range(pixels.shape[-1])], axis=-1)
             if variant.padding == "valid":
                 class_map = session.run(None, {name: pixels[np.newaxis]})[0][0]
-                cells = (variant.window - 143) // 16 + 1
+                field, stride = networks.field_and_stride(variant.fires)
+                cells = (variant.window - field) // stride + 1
                 views = np.lib.stride_tricks.sliding_window_view(class_map, (cells, cells), axis=(0, 1))
-                views = views[:: variant.step // 16, :: variant.step // 16]
+                views = views[:: variant.step // stride, :: variant.step // stride]
                 logits.append(views.mean(axis=(-2, -1)).reshape(-1, class_map.shape[-1]))
             else:
                 logits += [session.run(None, {name: batch})[0].mean(axis=(1, 2)) for batch in _batches(pixels, variant)]
@@ -232,14 +235,12 @@ def train_one(variant: Variant, data: shards.Arrays, seed: int, steps: int, batc
     import keras
     import tensorflow as tf
 
-    from training.networks import chop_squeezenet
-
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     keras.utils.set_random_seed(seed)
     channels = 3 if variant.colour else 1
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    model = chop_squeezenet(channels=channels, padding=variant.padding)
+    model = networks.chop_squeezenet(channels=channels, padding=variant.padding, fires=variant.fires)
     schedule = keras.optimizers.schedules.CosineDecay(1e-5, steps, alpha=0.01, warmup_target=rate, warmup_steps=steps // 20)
     optimizer = keras.optimizers.Adam(schedule, clipnorm=1.0, use_ema=True, ema_momentum=0.995)
     model.compile(optimizer, chops.loss)
@@ -250,7 +251,7 @@ def train_one(variant: Variant, data: shards.Arrays, seed: int, steps: int, batc
             model.train_on_batch(inputs, targets)
     optimizer.finalize_variable_values(model.trainable_variables)
     keras.mixed_precision.set_global_policy("float32")
-    plain = chop_squeezenet(channels=channels, padding=variant.padding)
+    plain = networks.chop_squeezenet(channels=channels, padding=variant.padding, fires=variant.fires)
     plain.set_weights(model.get_weights())
     return plain
 

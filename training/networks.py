@@ -14,20 +14,23 @@ if TYPE_CHECKING:
 
 #: Squeeze and expand filters of the six fire modules; ``None`` is a 3 x 3 maximum pool of stride 2. The early ones, whose maps are large,
 #: are narrower than those of SqueezeNet 1.1.
-FIRES: tuple[tuple[int, int] | None, ...] = (None, (12, 32), (16, 48), None, (24, 96), (32, 128), None, (64, 256), (64, 256))
+Fires = tuple[tuple[int, int] | None, ...]
+FIRES: Fires = (None, (12, 32), (16, 48), None, (24, 96), (32, 128), None, (64, 256), (64, 256))
+#: The same with one pool less: a smaller field and a finer class map; narrower where the map is now larger.
+FINE_FIRES: Fires = (None, (12, 32), (16, 48), None, (24, 96), (32, 128), (40, 128), (48, 160))
 #: Filters of the first convolution, 3 x 3 with stride 2.
 FIRST_FILTERS = 32
 #: Output channels of the drop network.
 DROP_CHANNELS = ("drop", "well")
 
 
-def field_and_stride() -> tuple[int, int]:
-    """Receptive field and stride of the chop network's class map in px, from its layers: (143, 16).
+def field_and_stride(fires: Fires = FIRES) -> tuple[int, int]:
+    """Receptive field and stride of a chop network's class map in px, from its layers: (143, 16).
 
     A kernel k on a map of stride j widens the field by (k - 1) j; only the first convolution and the pools have stride 2.
     """
     field, stride = 3, 2
-    for fire in FIRES:
+    for fire in fires:
         field += 2 * stride
         if fire is None:
             stride *= 2
@@ -64,7 +67,9 @@ def _fire(inputs: Any, squeeze: int, expand: int, padding: str) -> Any:
     return layers.Concatenate()([_plain(narrow, expand, 1, padding), _plain(squeezed, expand, 3, padding)])
 
 
-def chop_squeezenet(classes: int = len(NAMES), dropout: float = 0.3, channels: int = 1, padding: str = "valid") -> keras.Model:
+def chop_squeezenet(
+    classes: int = len(NAMES), dropout: float = 0.3, channels: int = 1, padding: str = "valid", fires: Fires = FIRES
+) -> keras.Model:
     """SqueezeNet without any padding: (N, H, W, channels) normalised gray -> class map of logits (N, h, w, classes).
 
     ``h = (H - 143) // 16 + 1``; a chop's logits are the mean over its map. Because nothing is padded, a cell depends on its own
@@ -76,7 +81,7 @@ def chop_squeezenet(classes: int = len(NAMES), dropout: float = 0.3, channels: i
 
     pixels = keras.Input((None, None, channels), name="pixels")
     features = _plain(pixels, FIRST_FILTERS, 3, padding, strides=2)
-    for fire in FIRES:
+    for fire in fires:
         features = layers.MaxPooling2D(3, 2, padding=padding)(features) if fire is None else _fire(features, *fire, padding)
     features = layers.Dropout(dropout)(features)
     class_map = layers.Conv2D(classes, 1, name="class_map", dtype="float32")(features)  # bfloat16 is too coarse for logits
