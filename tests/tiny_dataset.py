@@ -11,7 +11,7 @@ import numpy as np
 
 from crystal_search.classes import NAMES
 
-SIDE = 168
+SIDE = 232
 
 
 def write_dataset(

@@ -26,7 +26,7 @@ from client_app.model import load_model
 from client_app.preprocess import BRIGHTNESS_CEILING, BRIGHTNESS_PERCENTILE, gray, normalise_chops, working_size
 from crystal_search.classes import CLASSES, NAMES, Group
 from crystal_search.geometry import Box, window_grid
-from training import chops, loop, networks, shards
+from training import chops, loop, mixture, networks, shards
 from training.evaluation.csv_table import read_csv
 from training.evaluation.halves import NEEDED, halve
 from training.evaluation.judgement import EMPTY_WELL
@@ -60,6 +60,7 @@ class Cut:
     zoom: tuple[float, float] = chops.ZOOM
     colour: bool = False
     dirt: float = 1.0
+    central: float = 0.76
 
 
 def _zoomed(factor: float) -> tuple[float, float]:
@@ -69,6 +70,8 @@ def _zoomed(factor: float) -> tuple[float, float]:
 CUTS = {
     "base": Cut(),
     "window224": Cut(window=224),
+    "central": Cut(central=0.35),
+    "central224": Cut(window=224, central=0.45),
     "quarter": Cut(zoom=_zoomed(0.5)),  # an image width of 640 px
     "native": Cut(width=2560),
     "colour": Cut(colour=True),
@@ -79,6 +82,9 @@ VARIANTS = {
     "base": Variant("base"),
     "padded": Variant("base", padding="same"),
     "window224": Variant("window224", window=224),
+    "central": Variant("central"),
+    "central224": Variant("central224", window=224),
+    "central padded": Variant("central", padding="same"),
     "fine": Variant("base", fires=networks.FINE_FIRES),
     "quarter": Variant("quarter", image_width=640),
     "native": Variant("native", image_width=2560, step=64),
@@ -86,6 +92,8 @@ VARIANTS = {
     "no hard negatives": Variant("clean"),
     "two scales": Variant("wide"),
 }
+#: Folders of the openly licensed real images.
+OPEN = ("diamond_", "marco_")
 #: Measured on the same training as another variant: the network with a second, coarser scale.
 ALSO = {"two scales": (1.0, 0.5)}
 
@@ -101,7 +109,7 @@ def draw_cut(cut: Cut, seeds: range) -> shards.Arrays:
     pixels, labels = [], []
     for seed in seeds:
         well = draw_well(seed, choose_class(seed), width=cut.width, dirt=cut.dirt)
-        for chop in cut_chops(well, np.random.default_rng([seed, 77]), cut.window + chops.MARGIN, 12, cut.zoom, cut.colour):
+        for chop in cut_chops(well, np.random.default_rng([seed, 77]), cut.window + chops.MARGIN, 12, cut.zoom, cut.colour, cut.central):
             pixels.append(np.rint(np.clip(chop.pixels, 0, BRIGHTNESS_CEILING) / BRIGHTNESS_CEILING * 255).astype(np.uint8))
             labels.append(NAMES.index(chop.class_name))
     return {"pixels": np.stack(pixels), "labels": np.array(labels, np.uint8)}
@@ -229,7 +237,9 @@ def measure(session: Any, variant: Variant, looks: Sequence[Look]) -> dict[str, 
 # ---- training -----------------------------------------------------------------------------------------------------
 
 
-def train_one(variant: Variant, data: shards.Arrays, seed: int, steps: int, batch: int, rate: float, threads: int) -> Any:
+def train_one(
+    variant: Variant, draw: loop.Draw, seed: int, steps: int, batch: int, rate: float, threads: int, weights: Sequence[Any] | None = None
+) -> Any:
     """A float32 Keras model with averaged weights, trained for ``steps`` steps, the rate falling as a half cosine."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
@@ -241,10 +251,11 @@ def train_one(variant: Variant, data: shards.Arrays, seed: int, steps: int, batc
     channels = 3 if variant.colour else 1
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     model = networks.chop_squeezenet(channels=channels, padding=variant.padding, fires=variant.fires)
+    if weights:
+        model.set_weights(list(weights))
     schedule = keras.optimizers.schedules.CosineDecay(1e-5, steps, alpha=0.01, warmup_target=rate, warmup_steps=steps // 20)
     optimizer = keras.optimizers.Adam(schedule, clipnorm=1.0, use_ema=True, ema_momentum=0.995)
     model.compile(optimizer, chops.loss)
-    draw = chops.Balanced(data, variant.window)
     rng = np.random.default_rng([seed, 0])
     with loop.ahead(draw, rng, batch, steps) as batches:
         for inputs, targets in batches:
@@ -254,6 +265,16 @@ def train_one(variant: Variant, data: shards.Arrays, seed: int, steps: int, batc
     plain = networks.chop_squeezenet(channels=channels, padding=variant.padding, fires=variant.fires)
     plain.set_weights(model.get_weights())
     return plain
+
+
+def _session(model: Any, onnx: Path, threads: int) -> Any:
+    import onnxruntime
+
+    onnx.parent.mkdir(parents=True, exist_ok=True)
+    model.export(str(onnx), format="onnx", verbose=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(str(onnx), options, providers=["CPUExecutionProvider"])
 
 
 @click.group()
@@ -300,21 +321,62 @@ def run(name: str, work: Path, seed: int, steps: int, batch: int, rate: float, t
     training = shards.load(paths)
     training = {key: values[:count] if key != "painter" else values for key, values in training.items()}
     held_out = shards.load(sorted((work / "data" / variant.data / "validation").glob("*.npz")))
-    model = train_one(variant, training, seed, steps, batch, rate, threads)
+    model = train_one(variant, chops.Balanced(training, variant.window), seed, steps, batch, rate, threads)
     figures = chops.validate(held_out, variant.window, model)
-    import onnxruntime
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    onnx = out.with_suffix(".onnx")
-    model.export(str(onnx), format="onnx", verbose=False)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(onnx), options, providers=["CPUExecutionProvider"])
+    session = _session(model, out.with_suffix(".onnx"), threads)
     looks = real_looks(where["images"], where["model_folder"]) + drawn_looks(work / "wells", wells, 80_000_000)
     record = {"name": name, "seed": seed, "steps": steps, "batch": batch, "chops": len(training["labels"]), "variant": asdict(variant)}
     measured = measure(session, variant, looks)
     also = measure(session, replace(variant, scales=ALSO[name]), looks) if name in ALSO else None
     out.write_text(json.dumps({**record, "held_out": figures, "measured": measured, "also": also}, indent=1))
+    click.echo(out.read_text())
+
+
+@main.command()
+@click.argument("name")
+@_WORK
+@click.option("--from", "source", type=click.Path(exists=True, path_type=Path), required=True, help="chops.keras to go on from.")
+@click.option("--drawn", type=click.Path(exists=True, path_type=Path), required=True, help="Folder of drawn chops.")
+@click.option(
+    "--data", type=click.Path(exists=True, path_type=Path), help="Data set of `dataset build`, its training part; none: drawn chops."
+)
+@click.option("--share", type=float, default=0.33, show_default=True, help="Share of the data set's chops in each batch.")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--steps", type=int, default=500, show_default=True)
+@click.option("--rate", type=float, default=3e-4, show_default=True)
+@click.option("--threads", type=int, default=1, show_default=True)
+@click.option("--model", "model_folder", type=click.Path(path_type=Path), default=Path("models/synthetic-1"), help="For its drop finder.")
+@click.option("--images", type=click.Path(path_type=Path), default=Path("../shared/data"), help="Real images with their labels.csv.")
+def real(
+    name: str,
+    work: Path,
+    source: Path,
+    drawn: Path,
+    data: Path | None,
+    share: float,
+    seed: int,
+    steps: int,
+    rate: float,
+    threads: int,
+    **where: Path,
+) -> None:
+    """Go on from SOURCE with real chops mixed in, and measure: of the judging half once all, once without the openly licensed images."""
+    out = work / "real" / f"{name.replace(' ', '_')}-{seed}.json"
+    if out.exists():
+        return
+    import keras
+
+    draw: loop.Draw = chops.Balanced(shards.load(sorted(drawn.glob("*.npz"))[:40]), chops.WINDOW)
+    if data:
+        draw = mixture.Mixed(chops.Balanced(shards.load(sorted((data / "training").glob("*.npz"))), chops.WINDOW), draw, share)
+    variant = Variant("real", window=chops.WINDOW)
+    weights = keras.models.load_model(source, compile=False).get_weights()
+    session = _session(train_one(variant, draw, seed, steps, 32, rate, threads, weights), out.with_suffix(".onnx"), threads)
+    looks = [look for look in real_looks(where["images"], where["model_folder"]) if look.part == "judging"]
+    closed = [replace(look, part="judging, not open") for look in looks if not look.path.parent.name.startswith(OPEN)]
+    out.write_text(
+        json.dumps({"name": name, "seed": seed, "steps": steps, "measured": measure(session, variant, looks + closed)}, indent=1)
+    )
     click.echo(out.read_text())
 
 

@@ -14,7 +14,7 @@ from client_app.preprocess import BRIGHTNESS_CEILING
 from crystal_search.classes import CLASSES, CRYSTAL_CLASSES, NAMES
 from training.shards import Arrays
 
-WINDOW = 160
+WINDOW = 224
 #: Chops are drawn this much larger, so that training can shift them against the network's grid.
 MARGIN = 8
 #: Magnifications of the drawn wells: imagers differ in scale.

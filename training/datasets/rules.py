@@ -21,19 +21,20 @@ class Rules:
 
     A contour is where the smoothed brightness leaves its surroundings by a contrast. Visible images are in parts of their 92nd
     percentile (0 to 1.6), UV images in parts of white (0 to 1), since most of a UV image is dark. The defaults for visible chops were
-    chosen on 350 drawn chops of 168 px: each lies below nine tenths of its class, and above three quarters of the clear chops. There
-    was no UV image to choose those for UV on.
+    chosen on 1 100 drawn chops of 232 px: each lies below nine tenths of its classes, and those for crystals, precipitate and other
+    above three quarters of the clear chops. Those for UV were set without any UV image; drawn UV mates came later and keep to them
+    (docs/explanations/synthetic-wells.md).
     """
 
     contrast: float = 0.10  #: of visible chops; well above a camera's noise
     uv_contrast: float = 0.06  #: of UV chops: 15 of 255 gray levels
     smoothing: float = 1.5  #: deviation in px of the Gaussian that takes noise out
     background: float = 20.0  #: deviation in px of the Gaussian that makes the surroundings; takes slow changes of light out
-    crystal: float = 120.0  #: P9, visible chop
+    crystal: float = 240.0  #: P9, visible chop
     crystal_uv: float = 20.0  #: P9, its UV mate: a glowing spot of about 6 px across
-    precipitate: float = 250.0  #: P10
-    other: float = 250.0  #: P10
-    rim: float = 150.0  #: P11: less than an edge that runs straight through a chop
+    precipitate: float = 450.0  #: P10
+    other: float = 300.0  #: P10
+    rim: float = 180.0  #: P11: less than an edge that runs straight through a chop
     without_uv: WithoutUv = "leave out"  #: crystal images that have no UV mate; P9 wants both
     chromophores: tuple[str, ...] = ()  #: plates and proteins whose crystals the visible image alone decides on (P29)
 

@@ -20,8 +20,9 @@ CLEARLY = 0.3
 HARDLY = 0.02
 #: A thing with a box, such as a crystal, names a chop that holds this share of its box ...
 MOST = 0.6
-#: ... and whose centre lies within this share of the chop's width.
-CENTRAL = 0.76
+#: ... and whose centre lies within this share of the chop's width. Nothing is padded, so the network sees its window's
+#: middle best; the middle of the next window is never far away.
+CENTRAL = 0.45
 #: Clear drops give their name to few chops, as every drop has clear ones and a rim.
 _WEIGHTS = {
     "clear": 0.5,
@@ -42,7 +43,7 @@ class Chop:
     class_name: str
 
 
-def _boxed_class(well: SyntheticWell, x: float, y: float, side: float, covered: dict[str, float]) -> str | None:
+def _boxed_class(well: SyntheticWell, x: float, y: float, side: float, covered: dict[str, float], central: float) -> str | None:
     """The first class by priority of which a good part of a body lies well inside the square, or which fills the square."""
     for name in _BOXED:
         if covered.get(name, 0.0) >= CLEARLY:
@@ -56,17 +57,17 @@ def _boxed_class(well: SyntheticWell, x: float, y: float, side: float, covered: 
             if width <= 0 or height <= 0 or width * height < MOST * (box.x1 - box.x0) * (box.y1 - box.y0):
                 continue
             off = max(abs((box.x0 + box.x1) / 2 - x - side / 2), abs((box.y0 + box.y1) / 2 - y - side / 2))
-            if off <= CENTRAL * side / 2:
+            if off <= central * side / 2:
                 return name
     return None
 
 
-def label_chop(well: SyntheticWell, x: int, y: int, side: int) -> str | None:
+def label_chop(well: SyntheticWell, x: int, y: int, side: int, central: float = CENTRAL) -> str | None:
     """The class of the square with corner (x, y) and ``side`` px; None where it is ambiguous and better left out."""
     part = (slice(y, y + side), slice(x, x + side))
     counts = np.bincount(well.object_mask[part].ravel(), minlength=len(NAMES) + 1) / float(side * side)
     covered = {name: float(counts[mark_of(name)]) for name in NAMES if counts[mark_of(name)] > 0}
-    boxed = _boxed_class(well, x, y, side, covered)
+    boxed = _boxed_class(well, x, y, side, covered, central)
     if boxed is not None:
         return boxed
     if any(name in covered for name in _BOXED):
@@ -90,7 +91,7 @@ def label_chop(well: SyntheticWell, x: int, y: int, side: int) -> str | None:
     return "clear"
 
 
-def _corners(well: SyntheticWell, rng: Rng, side: int, count: int) -> list[tuple[int, int]]:
+def _corners(well: SyntheticWell, rng: Rng, side: int, count: int, central: float) -> list[tuple[int, int]]:
     """Corners to try: around bodies, anywhere in the drop, along its edge, just outside of it."""
     height, width = well.object_mask.shape
     rows, columns = np.nonzero(well.drop_mask[::4, ::4])
@@ -100,7 +101,7 @@ def _corners(well: SyntheticWell, rng: Rng, side: int, count: int) -> list[tuple
         way = rng.random()
         if boxed and way < 0.5:
             box = boxed[int(rng.integers(len(boxed)))]
-            spare = 0.3 * side
+            spare = 0.4 * central * side
             found.append(((box.x0 + box.x1) / 2 + rng.uniform(-spare, spare), (box.y0 + box.y1) / 2 + rng.uniform(-spare, spare)))
         elif len(rows) and way < 0.92:
             pick = int(rng.integers(len(rows)))
@@ -121,7 +122,15 @@ def choose_class(seed: int) -> str | None:
     return DROP_CLASSES[int(np.searchsorted(np.cumsum(weights / weights.sum()), place))]
 
 
-def cut_chops(well: SyntheticWell, rng: Rng, window: int, per_well: int, zoom: tuple[float, float], colour: bool = False) -> list[Chop]:
+def cut_chops(
+    well: SyntheticWell,
+    rng: Rng,
+    window: int,
+    per_well: int,
+    zoom: tuple[float, float],
+    colour: bool = False,
+    central: float = CENTRAL,
+) -> list[Chop]:
     """Up to ``per_well`` chops of a drawn well, magnified by a random factor of the range ``zoom``; few show nothing but clear or rim.
 
     Pixels are brightness over the whole image's 92nd percentile, as :func:`client_app.preprocess.normalise_chops` has it; with ``colour``
@@ -138,8 +147,8 @@ def cut_chops(well: SyntheticWell, rng: Rng, window: int, per_well: int, zoom: t
     chops: list[Chop] = []
     side = round(window / float(np.exp(rng.uniform(np.log(zoom[0]), np.log(zoom[1])))))
     side = min(side, *well.object_mask.shape)
-    for x, y in _corners(well, rng, side, 4 * per_well):
-        label = label_chop(well, x, y, side)
+    for x, y in _corners(well, rng, side, 4 * per_well, central):
+        label = label_chop(well, x, y, side, central)
         if label is None or taken.get(label, 0) >= most.get(label, per_well):
             continue
         taken[label] = taken.get(label, 0) + 1
@@ -152,6 +161,6 @@ def cut_chops(well: SyntheticWell, rng: Rng, window: int, per_well: int, zoom: t
     return chops
 
 
-def draw_chops(seed: int, *, window: int = 160, per_well: int = 12, zoom: tuple[float, float] = (0.7, 1.5)) -> list[Chop]:
+def draw_chops(seed: int, *, window: int = 224, per_well: int = 12, zoom: tuple[float, float] = (0.7, 1.5)) -> list[Chop]:
     """Up to ``per_well`` chops of one drawn well of 1280 px; over seeds, classes come out roughly balanced. See :func:`cut_chops`."""
     return cut_chops(draw_well(seed, choose_class(seed)), np.random.default_rng([seed, 77]), window, per_well, zoom)
