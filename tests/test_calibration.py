@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.special
 from click.testing import CliRunner, Result
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from tiny_model import GRAY, picture, write_model
 
@@ -278,6 +279,25 @@ def test_a_labs_images_calibrate_a_model_and_a_second_run_goes_on(tmp_path: Path
 
     run(*arguments)
     assert len(sorted((tmp_path / "work").rglob("*.npz"))) == 20, "a new calibration does not make the networks run again"
+
+
+def test_the_threshold_alone_is_chosen_on_all_images_and_the_calibration_stays(tmp_path: Path) -> None:
+    labels, images = lab(tmp_path, 1)  # one plate is enough: nothing is fitted
+    model = write_model(tmp_path / "model", temperature="0.25")
+    result = run(model, "--labels", labels, "--images", images, "--work", tmp_path / "work", "--threshold-only", "--recall", "1", "--write")
+    assert "threshold chosen on all 5 images, 0 left out" in result.output
+    settings = tomllib.loads((model / "model.toml").read_text())
+    assert settings["calibration"]["temperature"] == 0.25
+    # the largest threshold in steps of 0.01 at which the one crystal is still found
+    with Image.open(images / "P0" / "crystal.png") as image:
+        logits = image_logits(load_model(model), image, 4.0)
+    assert logits is not None
+    highest = scipy.special.softmax(logits / 0.25, axis=1)[:, :3].max()
+    assert settings["threshold"] == pytest.approx(min(np.ceil(highest * 100 - 1), 99) / 100)
+    assert settings["training"]["threshold"]["images_chosen_on"] == 5
+
+    with pytest.raises(UsageError, match="needs --labels and --images"):
+        run(model, "--threshold-only")
 
 
 def test_an_image_that_fails_is_left_out_with_one_line(tmp_path: Path) -> None:

@@ -138,4 +138,4 @@ def test_the_environment_names_the_default_model(monkeypatch: pytest.MonkeyPatch
 
 def test_without_it_the_model_beside_the_packages_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CRYSTAL_SEARCH_MODEL", raising=False)
-    assert default_model_folder() == Path(__file__).resolve().parent.parent / "models" / "synthetic-1"
+    assert default_model_folder() == Path(__file__).resolve().parent.parent / "models" / "synthetic-2"

@@ -310,7 +310,7 @@ def draw(work: Path, count: int, names: tuple[str, ...], workers: int, wells: in
 @click.option("--threads", type=int, default=1, show_default=True)
 @click.option("--wells", type=int, default=240, show_default=True)
 @click.option("--chops", "count", type=int, default=24000, show_default=True)
-@click.option("--model", "model_folder", type=click.Path(path_type=Path), default=Path("models/synthetic-1"), help="For its drop finder.")
+@click.option("--model", "model_folder", type=click.Path(path_type=Path), default=Path("models/synthetic-2"), help="For its drop finder.")
 @click.option("--images", type=click.Path(path_type=Path), default=Path("../shared/data"), help="Real images with their labels.csv.")
 def run(name: str, work: Path, seed: int, steps: int, batch: int, rate: float, threads: int, wells: int, count: int, **where: Path) -> None:
     """Train NAME once and measure it."""
@@ -345,7 +345,7 @@ def run(name: str, work: Path, seed: int, steps: int, batch: int, rate: float, t
 @click.option("--steps", type=int, default=500, show_default=True)
 @click.option("--rate", type=float, default=3e-4, show_default=True)
 @click.option("--threads", type=int, default=1, show_default=True)
-@click.option("--model", "model_folder", type=click.Path(path_type=Path), default=Path("models/synthetic-1"), help="For its drop finder.")
+@click.option("--model", "model_folder", type=click.Path(path_type=Path), default=Path("models/synthetic-2"), help="For its drop finder.")
 @click.option("--images", type=click.Path(path_type=Path), default=Path("../shared/data"), help="Real images with their labels.csv.")
 def real(
     name: str,

@@ -13,7 +13,7 @@ from typing import Any
 import click
 import numpy as np
 
-from client_app.model import MODEL_TOML, CalibrationSpec, load_model
+from client_app.model import MODEL_TOML, CalibrationSpec, ModelSpec, load_model
 from crystal_search.atomic import write_atomically
 from crystal_search.errors import UsageError
 from training.calibration.fit import Images, bias_of_groups, fit, log_loss
@@ -108,6 +108,14 @@ def lab_halves(labels: Path, folder: Path, columns: Mapping[str, str], words: Wo
 _HALF_EACH = {"fitted": 0.5, "judged": 0.5}
 
 
+def lab_images(labels: Path, folder: Path, columns: Mapping[str, str], words: Words | None) -> tuple[LabFile, ...]:
+    """All of a lab's labelled images. Raises ``UsageError`` as :func:`lab_halves`, but for the number of plates."""
+    files = tuple(lab_file(image, folder) for image in read_labels(labels, columns, words).images.values())
+    if not any(file.path.is_file() for file in files):
+        raise UsageError(f"none of the {len(files)} images that {labels} names is in {folder}")
+    return files
+
+
 def images_of(looked: Sequence[Looked | None], what: str) -> Images:
     """The images that did not fail. Raises ``UsageError`` without a crystal or without a clear drop or empty well among them."""
     images = Images.of([one for one in looked if one is not None])
@@ -125,6 +133,15 @@ def write(folder: Path, calibration: CalibrationSpec, threshold: float, record: 
     settings["calibration"] = {"temperature": calibration.temperature, "bias": list(calibration.bias)}
     training = {name: part for name, part in settings.get("training", {}).items() if name != "threshold"}  # of an earlier choice
     settings["training"] = training | {"calibration": dict(record)}
+    write_atomically(path, to_toml(settings).encode())
+
+
+def write_threshold(folder: Path, threshold: float, record: Mapping[str, Any]) -> None:
+    """Put a threshold and how it was found into the folder's ``model.toml``; the calibration stays."""
+    path = folder / MODEL_TOML
+    settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    settings["threshold"] = threshold
+    settings["training"] = settings.get("training", {}) | {"threshold": dict(record)}
     write_atomically(path, to_toml(settings).encode())
 
 
@@ -172,6 +189,9 @@ def _with(rows: Sequence[float], more: float) -> list[float]:
 @click.option(
     "--recall", type=click.FloatRange(0, 1, min_open=True), help="Choose the largest threshold that finds this share of crystals."
 )
+@click.option(
+    "--threshold-only", is_flag=True, help="Fit nothing: choose the threshold on all images of --labels, with the calibration as it is."
+)
 @click.option("--work", type=_FOLDER, default=Path("runs/calibrate"), show_default=True, help="Keeps what the networks said: runs go on.")
 @click.option("--workers", type=click.IntRange(1), help="Processes. [default: one a processor]")
 @click.option("--write", "wanted_write", is_flag=True, help="Put calibration and threshold into model.toml.")
@@ -184,6 +204,7 @@ def calibrate(
     words: str | None,
     seed: int,
     recall: float | None,
+    threshold_only: bool,
     work: Path,
     workers: int | None,
     wanted_write: bool,
@@ -192,11 +213,20 @@ def calibrate(
 
     Without --labels the images are drawn wells that no training uses. The fit is the one under which the images' group probabilities
     explain their labels best. The threshold has the best mean of the four groups' success rates among those that call at most 5 % of
-    clear drops and empty wells crystals. All figures are of images that were not fitted on.
+    clear drops and empty wells crystals. All figures are of images that were not fitted on, except with --threshold-only, which
+    leaves no image to judge by.
     """
     if (labels is None) != (images is None):
         raise UsageError("--labels and --images belong together: the table, and the folder that its names are relative to")
     before = load_model(model_folder).spec
+    if threshold_only:
+        if not labels or not images:
+            raise UsageError("--threshold-only needs --labels and --images: on drawn wells, fit the calibration too")
+        with writing(work):
+            files = lab_images(labels, images, read_columns(columns), Words(words) if words else None)
+            looked = look_at(model_folder, files, work, workers or processors())
+        _threshold_only(model_folder, before, labels, images_of(looked, "to choose on"), looked.count(None), recall, wanted_write)
+        return
     if labels and images:
         halves = lab_halves(labels, images, read_columns(columns), Words(words) if words else None, seed)
     else:
@@ -243,7 +273,35 @@ def calibrate(
         click.echo(f"wrote calibration and threshold to {model_folder / MODEL_TOML}")
 
 
-def _command(wells: int, labels: Path | None, seed: int, recall: float | None) -> str:
+def _threshold_only(
+    folder: Path, spec: ModelSpec, labels: Path, images: Images, left_out: int, recall: float | None, wanted_write: bool
+) -> None:
+    """Choose the threshold on ``images``, print what each would give there, and write it where that is wanted."""
+    given = answers(images, spec.calibration)
+    own = table(given, class_rule, FINE_THRESHOLDS if recall else THRESHOLDS)
+    threshold = (choose_by_recall(own, recall) if recall else choose(own)).threshold
+    click.echo(f"{labels}: threshold chosen on all {images.truth.size} images, {left_out} left out; nothing is fitted")
+    rows = table(given, class_rule, _with(THRESHOLDS, threshold))
+    for line in (
+        *success_lines("success rates on the images chosen on", rows, threshold, "chosen"),
+        *success_lines("the same, each window's probabilities summed over each group", table(given, group_rule)),
+    ):
+        click.echo(line)
+    click.echo(f"\nthreshold {threshold}, chosen on the images that these figures are of; the model has {spec.threshold}")
+    if wanted_write:
+        record = {
+            "images": "a lab's labelled images, all of them",
+            "labels_sha256": hashlib.sha256(labels.read_bytes()).hexdigest(),
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "command": _command(0, labels, None, recall, "--threshold-only "),
+            "images_chosen_on": int(images.truth.size),
+        }
+        with writing(folder):
+            write_threshold(folder, threshold, record)
+        click.echo(f"wrote the threshold to {folder / MODEL_TOML}")
+
+
+def _command(wells: int, labels: Path | None, seed: int | None, recall: float | None, more: str = "") -> str:
     """The call that gives this again, without any path of this machine."""
-    what = f"--labels LABELS --images IMAGES --seed {seed}" if labels else f"--wells {wells}"
-    return f"crystal-search calibrate MODEL_FOLDER {what}" + (f" --recall {recall}" if recall else "") + " --write"
+    what = "--labels LABELS --images IMAGES" + (f" --seed {seed}" if seed is not None else "") if labels else f"--wells {wells}"
+    return f"crystal-search calibrate MODEL_FOLDER {what} " + (f"--recall {recall} " if recall else "") + more + "--write"
