@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from client_app.dense import dense_logits
 from client_app.model import load_model
 from crystal_search.classes import CRYSTAL_CLASSES, NAMES
 from crystal_search.errors import UsageError
 from training import chops, cli, drop, export, loop, networks, shards
-from training.windows import dense_logits
 
 keras = pytest.importorskip("keras", reason="training needs the extra [training]")
 
