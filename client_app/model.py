@@ -20,7 +20,7 @@ from crystal_search.errors import SettingsError
 
 MODEL_TOML = "model.toml"
 MODEL_VARIABLE = "CRYSTAL_SEARCH_MODEL"
-DEFAULT_MODEL = "synthetic-1"
+DEFAULT_MODEL = "synthetic-2"
 
 FloatArray = npt.NDArray[np.float32]
 FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,79}\.onnx$")]

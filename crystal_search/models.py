@@ -13,7 +13,7 @@ from crystal_search.archives import ModelReference, Sha256, sha256_hex
 from crystal_search.errors import SettingsError
 
 #: The model that ships, beside the packages.
-DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "models" / "synthetic-1"
+DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "models" / "synthetic-2"
 
 
 @dataclass(frozen=True, slots=True)
