@@ -369,6 +369,12 @@ def read_overlay(path: Path, image_id: str) -> bytes | None:
         return _read_entry(path, archive, name, MAX_OVERLAY_BYTES) if name in archive.namelist() else None
 
 
+def overlay_sizes(path: Path) -> dict[str, int]:
+    """How many bytes each overlay of a result archive takes in it, by image id."""
+    with _open_zip(path, MAX_RESULT_BYTES, MAX_IMAGES + 1) as archive:
+        return {Path(entry.filename).stem: entry.compress_size for entry in archive.infolist() if entry.filename.startswith("overlays/")}
+
+
 def check_results(results: Results, manifest: Manifest, name: str = "result") -> None:
     """Compare a result with the work unit it answers: name, model, every image once, threshold obeyed.
 
