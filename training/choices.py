@@ -238,7 +238,7 @@ def measure(session: Any, variant: Variant, looks: Sequence[Look]) -> dict[str, 
 
 
 def train_one(
-    variant: Variant, draw: loop.Draw, seed: int, steps: int, batch: int, rate: float, threads: int, weights: Sequence[Any] | None = None
+    variant: Variant, draw: loop.Draw, seed: int, steps: int, batch: int, rate: float, threads: int, source: Path | None = None
 ) -> Any:
     """A float32 Keras model with averaged weights, trained for ``steps`` steps, the rate falling as a half cosine."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -251,8 +251,8 @@ def train_one(
     channels = 3 if variant.colour else 1
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     model = networks.chop_squeezenet(channels=channels, padding=variant.padding, fires=variant.fires)
-    if weights:
-        model.set_weights(list(weights))
+    if source:
+        model.set_weights(keras.models.load_model(source, compile=False).get_weights())
     schedule = keras.optimizers.schedules.CosineDecay(1e-5, steps, alpha=0.01, warmup_target=rate, warmup_steps=steps // 20)
     optimizer = keras.optimizers.Adam(schedule, clipnorm=1.0, use_ema=True, ema_momentum=0.995)
     model.compile(optimizer, chops.loss)
@@ -364,14 +364,11 @@ def real(
     out = work / "real" / f"{name.replace(' ', '_')}-{seed}.json"
     if out.exists():
         return
-    import keras
-
     draw: loop.Draw = chops.Balanced(shards.load(sorted(drawn.glob("*.npz"))[:40]), chops.WINDOW)
     if data:
         draw = mixture.Mixed(chops.Balanced(shards.load(sorted((data / "training").glob("*.npz"))), chops.WINDOW), draw, share)
     variant = Variant("real", window=chops.WINDOW)
-    weights = keras.models.load_model(source, compile=False).get_weights()
-    session = _session(train_one(variant, draw, seed, steps, 32, rate, threads, weights), out.with_suffix(".onnx"), threads)
+    session = _session(train_one(variant, draw, seed, steps, 32, rate, threads, source), out.with_suffix(".onnx"), threads)
     looks = [look for look in real_looks(where["images"], where["model_folder"]) if look.part == "judging"]
     closed = [replace(look, part="judging, not open") for look in looks if not look.path.parent.name.startswith(OPEN)]
     out.write_text(

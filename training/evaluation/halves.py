@@ -79,11 +79,12 @@ def table(lines: Sequence[Line]) -> bytes:
 
 @click.command()
 @click.argument("labels", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for choosing.csv and judging.csv.")
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for choosing.csv, judging.csv and all.csv.")
 def main(labels: Path, out: Path) -> None:
     """Split the labels of the real images into those for choosing and those for judging."""
     try:
-        for name, lines in zip(("choosing", "judging"), halve(read_csv(labels, NEEDED)), strict=True):
+        choosing, judging = halve(read_csv(labels, NEEDED))
+        for name, lines in (("choosing", choosing), ("judging", judging), ("all", [*choosing, *judging])):
             write_atomically(out / f"{name}.csv", table(lines))
             click.echo(f"{out / name}.csv: {len(lines)} images")
     except CrystalSearchError as error:
