@@ -271,6 +271,8 @@ def _session(model: Any, onnx: Path, threads: int) -> Any:
     import onnxruntime
 
     onnx.parent.mkdir(parents=True, exist_ok=True)
+    side = chops.WINDOW
+    model.predict_on_batch(np.zeros((1, side, side, model.input_shape[-1]), np.float32))  # Keras exports only what has been called once
     model.export(str(onnx), format="onnx", verbose=False)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

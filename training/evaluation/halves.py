@@ -79,7 +79,7 @@ def table(lines: Sequence[Line]) -> bytes:
 
 @click.command()
 @click.argument("labels", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for choosing.csv, judging.csv and all.csv.")
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the three labels files.")
 def main(labels: Path, out: Path) -> None:
     """Split the labels of the real images into those for choosing and those for judging."""
     try:
