@@ -206,12 +206,13 @@ def test_stages_by_a_clock_that_ticks_at_each_look(model: Path, images: Path, mo
     assert well.stages == {"decode": 1, "drop": 1, "resample": 2, "network": 1, "rule": 1, "overlay": 1}
 
 
-def test_stages_add_up_to_the_total(model: Path, images: Path) -> None:
+def test_stages_are_all_there_and_overlap_nowhere(model: Path, images: Path) -> None:
     found = answer(job(model, images, "dense-fp32"))
     assert isinstance(found, Wells)
     for well in found.wells:
+        assert tuple(well.stages) == STAGES
         assert min(well.stages.values()) > 0
-        assert 0.5 * well.seconds < sum(well.stages.values()) <= well.seconds * (1 + 1e-9)
+        assert sum(well.stages.values()) <= well.seconds * (1 + 1e-9)
 
 
 def test_a_row_by_hand() -> None:

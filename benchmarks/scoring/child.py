@@ -31,7 +31,7 @@ from benchmarks.scoring.jobs import (
     Wells,
 )
 from benchmarks.scoring.macs import macs_of_runs
-from benchmarks.scoring.wells import Counting, Way, one_at_a_time, score_well
+from benchmarks.scoring.wells import CHOPS, Counting, Way, one_at_a_time, score_well
 from client_app.classify import calibrated, drop_logits, window_logits
 from client_app.decode import decode_image
 from client_app.dense import dense_logits
@@ -156,7 +156,7 @@ def _seconds(run: Callable[[], object]) -> float:
 
 def score_at_once(job: ScoreAtOnce) -> AtOnce:
     model = load_model(Path(job.model), job.threads)
-    wish = Wish(job.step, model.spec.threshold, 5, frozenset({"all"}))
+    wish = Wish(job.step, model.spec.threshold, CHOPS, frozenset({"all"}))
 
     def score(path: str) -> None:
         score_image(model, wish, "", Path(path).read_bytes, None)

@@ -69,8 +69,8 @@ class Plan:
 def measure(plan: Plan) -> Report:
     """Measure all of it, one process after the other.
 
-    Raises ``UsageError`` where no image has a drop, and ``CrystalSearchError`` where the drops can not be looked for. Anything else that
-    can not be measured is left out with its reason.
+    A way that can not be gone here is left out with its reason. Raises ``UsageError`` where no image has a drop, and
+    ``CrystalSearchError`` with one line where anything else fails.
     """
     facts = machine()
     plan.say("looking for drops")
