@@ -200,7 +200,8 @@ def _head(report: Report) -> Iterator[str]:
 
 
 def _ways(report: Report) -> Iterator[str]:
-    yield f"\nseconds a well, from file to overlay (median); peak memory of the process, libraries included; scores against {REFERENCE}, same windows"
+    yield f"\nseconds a well, from file to overlay (median); scores against {REFERENCE}, which has the same windows"
+    yield "peak memory is that of the whole process, libraries included"
     rows = []
     for way in report.ways:
         if way.left_out is None:
