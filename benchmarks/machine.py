@@ -29,17 +29,13 @@ _SGEMM_TIMES = 6
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts that a table of times is worthless without; nothing that names the machine or its owner.
-
-    ``load`` is how many processors other programs kept busy in the minute before, None where the system does not tell.
-    """
+    """Facts that a table of times is worthless without; nothing that names the machine or its owner."""
 
     processor: str
     processors: int
     system: str
     python: str
     versions: dict[str, str]
-    load: float | None
 
 
 def machine() -> Machine:
@@ -56,7 +52,6 @@ def machine() -> Machine:
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         versions=versions,
-        load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     )
 
 
@@ -71,6 +66,34 @@ def _processor() -> str:
     except OSError:
         found = None
     return found[1].strip() if found else platform.processor() or "unknown"
+
+
+class Others:
+    """How much else the machine has to do between the making of this object and ``busy``."""
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    def busy(self) -> float | None:
+        """How many processors other programs kept busy on average, None where the system does not tell.
+
+        Programs that this one has started and that have ended count as its own.
+        """
+        (all_before, own_before, before), (all_now, own_now, now) = self._start, self._now()
+        if all_before is None or all_now is None or now == before:
+            return None
+        return max(0.0, (all_now - all_before - own_now + own_before) / (now - before))
+
+    @staticmethod
+    def _now() -> tuple[float | None, float, float]:
+        """Processor seconds of all programs since the machine's start, those of this one, and a clock."""
+        own = os.times()
+        try:
+            user, nice, system = (int(ticks) for ticks in Path("/proc/stat").read_text(encoding="ascii").split()[1:4])
+            every: float | None = (user + nice + system) / os.sysconf("SC_CLK_TCK")
+        except (OSError, ValueError):
+            every = None
+        return every, sum(own[:4]), time.perf_counter()
 
 
 def environment(threads: int) -> dict[str, str]:

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tiny_model import FIELD, STRIDE, WINDOW, encoded, picture, write_model
 
 from benchmarks.cli import benchmark
-from benchmarks.machine import environment, peak_bytes
+from benchmarks.machine import Others, environment, peak_bytes
 from benchmarks.scoring import wells as wells_module
 from benchmarks.scoring.child import answer
 from benchmarks.scoring.int8 import crops_of
@@ -250,6 +250,37 @@ def test_memory_is_the_processes_own() -> None:
     assert child(150_000_000) - small == pytest.approx(150_000_000, rel=0.1), "what was let go again counts"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell")
+def test_other_programs_are_seen_and_own_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In 10 s all programs together take 16 s, of which this one and those that it started take 2 + 1 + 0.5 + 0.5."""
+    looks = iter([(100.0, 7.0, 50.0), (116.0, 11.0, 60.0), (None, 0.0, 70.0)])
+    monkeypatch.setattr(Others, "_now", staticmethod(lambda: next(looks)))
+    others = Others()
+    assert others.busy() == pytest.approx((16 - 4) / 10)
+    assert others.busy() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell")
+def test_what_this_process_computes_is_its_own() -> None:
+    every, own, clock = Others._now()
+    assert every is not None
+    assert 0 < own < every
+    assert clock > 0
+
+
+def test_the_best_repeat_counts(model: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first well's first look is not counted; then each well is scored three times."""
+    seconds = iter([0.1, 5, 3, 4, 2, 8, 9, 7, 7, 6])
+
+    def score(*_: Any) -> Well:
+        return Well(seconds=next(seconds), stages={}, windows=1, class_name=None, crystal_probability=0)
+
+    monkeypatch.setattr("benchmarks.scoring.child.score_well", score)
+    found = answer(job(model, images, "batched-fp32", repeats=3))
+    assert isinstance(found, Wells)
+    assert [well.seconds for well in found.wells] == [3, 2, 6]
+
+
 def test_a_process_gets_its_threads_and_no_graphics_card() -> None:
     given = environment(2)
     assert {given[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")} == {"2"}
@@ -308,7 +339,7 @@ def test_shapes_of_a_network_are_kept(model: Path) -> None:
 @pytest.fixture(scope="module")
 def run(model: Path, images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, bytes]:
     file = tmp_path_factory.mktemp("out") / "report.json"
-    result = scored(images, "--model", model, "--threads", 1, "--slow-wells", 1, "--json", file)
+    result = scored(images, "--model", model, "--threads", 1, "--slow-wells", 1, "--repeats", 1, "--json", file)
     assert result.exit_code == 0, result.output
     return result, file.read_bytes()
 

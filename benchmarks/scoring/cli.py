@@ -25,6 +25,7 @@ _FOLDER_OR_FILE = click.Path(path_type=Path)
 @click.option("--step", type=click.IntRange(min=1), help="Px from window to window, one of the model's steps. [default: the model's]")
 @click.option("--threads", type=click.IntRange(1, 256), multiple=True, help="Threads; may be given several times. [default: 1 and 2]")
 @click.option("--slow-wells", type=click.IntRange(1), default=2, show_default=True, help="Wells for the paper's ways, which are slow.")
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Times that each well is scored; the best counts.")
 @click.option("--calibrate-on", type=_FOLDER_OR_FILE, multiple=True, help="Images to calibrate int8 on. [default: those measured]")
 def scoring(
     images: tuple[Path, ...],
@@ -33,6 +34,7 @@ def scoring(
     step: int | None,
     threads: tuple[int, ...],
     slow_wells: int,
+    repeats: int,
     calibrate_on: tuple[Path, ...],
 ) -> None:
     """Measure what a well costs: the paper's way, chops in batches, one pass over the drop, and that in int8.
@@ -52,6 +54,7 @@ def scoring(
         step=loaded.step(step),
         threads=sorted(set(threads)) or [count for count in (1, 2) if count <= processors()],
         slow_wells=slow_wells,
+        repeats=repeats,
         say=lambda line: click.echo(line, err=True),
     )
     report = measure(plan)

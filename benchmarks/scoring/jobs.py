@@ -35,10 +35,14 @@ class Quantise(Job, frozen=True, kw_only=True):
 
 
 class ScoreWells(Job, frozen=True, kw_only=True):
-    """Score the images, of which ``boxes`` are the drops in px, by the way of that name; ``int8`` is the file of ``Quantise``."""
+    """Score the images, of which ``boxes`` are the drops in px, by the way of that name, each ``repeats`` times.
+
+    ``int8`` is the file of ``Quantise``.
+    """
 
     way: str
     boxes: list[PixelBox]
+    repeats: int = 1
     int8: str | None = None
 
 
@@ -68,8 +72,9 @@ class FoundDrop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Well(msgspec.Struct, frozen=True, kw_only=True):
-    """One well scored one way. ``seconds`` from file to overlay, ``stages`` the seconds of each stage; ``macs`` of the chop network.
+    """One well scored one way, the fastest of its repeats.
 
+    ``seconds`` from file to overlay, ``stages`` the seconds of each stage, ``macs`` those of the chop network.
     ``class_name`` is None where no window reaches the threshold.
     """
 
@@ -90,7 +95,7 @@ class Wells(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sized(msgspec.Struct, frozen=True, kw_only=True):
-    """Windows and median seconds of one box."""
+    """Windows of one box, and the seconds of the fastest repeat."""
 
     windows: int
     seconds: float

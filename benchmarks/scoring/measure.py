@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from benchmarks.machine import environment, machine, processors
+from benchmarks.machine import Others, environment, machine, processors
 from benchmarks.scoring.jobs import (
     AtOnce,
     FindDrops,
@@ -63,6 +63,7 @@ class Plan:
     step: int
     threads: Sequence[int]
     slow_wells: int
+    repeats: int
     say: Callable[[str], None]
 
 
@@ -72,7 +73,7 @@ def measure(plan: Plan) -> Report:
     A way that can not be gone here is left out with its reason. Raises ``UsageError`` where no image has a drop, and
     ``CrystalSearchError`` with one line where anything else fails.
     """
-    facts = machine()
+    others = Others()
     plan.say("looking for drops")
     found = ask(FindDrops(**_common(plan, plan.images, max(plan.threads))), list[FoundDrop])
     for path, drop in zip(plan.images, found, strict=True):
@@ -93,7 +94,9 @@ def measure(plan: Plan) -> Report:
     read = [drop for drop in found if not drop.failed]
     return Report(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        machine=facts,
+        machine=machine(),
+        others_busy=others.busy(),
+        repeats=plan.repeats,
         model=plan.model.reference,
         step=plan.step,
         window=spec.chops.window,
@@ -159,7 +162,8 @@ def _ways(
         for way in (REFERENCE, *(way for way in WAYS if way != REFERENCE)):
             plan.say(f"{way}, {threads_of(threads)}")
             chosen = wells[: plan.slow_wells] if way in SLOW else wells
-            job = ScoreWells(**_common(plan, [path for path, _ in chosen], threads), way=way, boxes=[box for _, box in chosen], int8=int8)
+            paths, boxes = [path for path, _ in chosen], [box for _, box in chosen]
+            job = ScoreWells(**_common(plan, paths, threads), way=way, boxes=boxes, int8=int8, repeats=plan.repeats)
             try:
                 if way == "dense-int8" and int8_left_out:
                     raise LeftOut(int8_left_out)
@@ -181,7 +185,7 @@ def _sizes(plan: Plan, image: Path, size: tuple[int, int], int8: str | None) -> 
     threads = max(plan.threads)
     sized: dict[str, list[Sized]] = {}
     for way in _SIZED:
-        job = ScoreSizes(**_common(plan, [image], threads), way=way, boxes=boxes, int8=int8)
+        job = ScoreSizes(**_common(plan, [image], threads), way=way, boxes=boxes, int8=int8, repeats=plan.repeats)
         try:
             sized[way] = ask(job, list[Sized])
         except LeftOut:

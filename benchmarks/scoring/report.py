@@ -123,10 +123,15 @@ class AtOnceRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything. ``images_sha256`` is that of all images' bytes in their order; ``calibrated_on_same`` tells of int8."""
+    """Everything. ``images_sha256`` is that of all images' bytes in their order; ``calibrated_on_same`` tells of int8.
+
+    ``others_busy`` is how many processors other programs kept busy meanwhile.
+    """
 
     date: str
     machine: Machine
+    others_busy: float | None
+    repeats: int
     model: ModelReference
     step: int
     window: int
@@ -187,8 +192,8 @@ def _head(report: Report) -> Iterator[str]:
     machine = report.machine
     yield f"{machine.processor}, {machine.processors} processors, {machine.system}, Python {machine.python}"
     yield ", ".join(f"{name} {version}" for name, version in machine.versions.items())
-    if machine.load is not None and machine.load > 0.3:
-        yield f"other programs kept {machine.load:.1f} processors busy before the start: do not trust the times"
+    if report.others_busy is not None and report.others_busy > 0.2:
+        yield f"other programs kept {report.others_busy:.1f} processors busy meanwhile: do not trust the times"
     scored = report.images - report.failed - report.no_drop
     width, height = report.median_size
     yield (
@@ -200,7 +205,8 @@ def _head(report: Report) -> Iterator[str]:
 
 
 def _ways(report: Report) -> Iterator[str]:
-    yield f"\nseconds a well, from file to overlay (median); scores against {REFERENCE}, which has the same windows"
+    yield f"\nseconds a well, from file to overlay (median; each well the best of {report.repeats})"
+    yield f"scores against those of {REFERENCE}, which has the same windows"
     yield "peak memory is that of the whole process, libraries included"
     rows = []
     for way in report.ways:
@@ -271,7 +277,7 @@ def _limits(report: Report) -> Iterator[str]:
 
 
 def _sizes(report: Report) -> Iterator[str]:
-    yield f"\ncost against drop size: seconds to classify a square drop, {threads_of(report.sizes_threads)} (median of 3)"
+    yield f"\ncost against drop size: seconds to classify a square drop, {threads_of(report.sizes_threads)} (best of {report.repeats})"
     names = [name for name in WAYS if any(name in row.seconds for row in report.sizes)]
     rows = [(str(row.side), str(row.windows), *(_number(row.seconds.get(name), 3) for name in names)) for row in report.sizes]
     yield from _table(("side px", "windows", *names), rows, left=0)
