@@ -1,0 +1,75 @@
+"""The chop network in int8: static quantisation in ONNX's QDQ form, a scale for each output channel of a kernel."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.scoring.jobs import LeftOut
+from client_app.classify import drop_logits
+from client_app.decode import decode_image
+from client_app.drop import find_drop
+from client_app.errors import ImageError
+from client_app.model import FloatArray, Model, Network
+from client_app.preprocess import FloatImage
+
+#: Crops that show the quantisation how large the numbers get.
+CALIBRATION_IMAGES = 16
+
+
+def quantise(network: bytes, crops: Iterable[FloatImage], file: Path) -> None:
+    """Write ``network`` in int8 to ``file``; ``crops`` (height, width) show how large its numbers get. Raises ``LeftOut``."""
+    try:
+        import onnx
+        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+    except ImportError as error:
+        raise LeftOut("the package onnx, which writes int8 networks, is not installed") from error
+    name = onnx.load_model_from_string(network).graph.input[0].name
+
+    class Crops(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._crops = iter(crops)
+
+        def get_next(self) -> dict[str, Any] | None:
+            crop = next(self._crops, None)
+            return None if crop is None else {name: crop[None, ..., None]}
+
+    with tempfile.TemporaryDirectory() as folder:
+        float32, prepared = Path(folder) / "float32.onnx", Path(folder) / "prepared.onnx"
+        float32.write_bytes(network)
+        quant_pre_process(float32, prepared, skip_symbolic_shape=True)
+        quantize_static(
+            prepared,
+            file,
+            Crops(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+
+
+def crops_of(model: Model, paths: Iterable[Path], step: int) -> list[FloatImage]:
+    """The crops (height, width) that the chop network sees of the first 16 images with a drop."""
+    crops: list[FloatImage] = []
+
+    def keep(_: Network, pixels: FloatImage, window: int, step: int) -> FloatArray:
+        crops.append(pixels)
+        logits: FloatArray = model.chops(pixels[None, :window, :window, None]).mean(axis=(1, 2))  # of one window, and not used
+        return logits
+
+    used = 0
+    for path in paths:
+        if used == CALIBRATION_IMAGES:
+            break
+        try:
+            luminance = decode_image(path.read_bytes()).convert("L")
+        except (ImageError, OSError):
+            continue
+        if drop := find_drop(model, luminance):
+            drop_logits(model, luminance, drop.box, None, step, keep)
+            used += 1
+    return crops
