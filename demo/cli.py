@@ -211,7 +211,7 @@ def _print_end(
     )
     console.print(f"{new} images scored in this run ({seconds:.0f} s)" if new else "nothing new to score: every image has its result")
     console.print(
-        "The shipped model is a first one, trained on synthetic wells only: do not trust its classes yet (see models/*/README.md)."
+        "The shipped model learnt from synthetic wells only: trust its ranking and groups before its classes (models/*/README.md)."
     )
     console.print("Plates with coloured frames:")
     for path in pictures:
