@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from client_app.classify import calibrated, classify
 from client_app.drop import find_drop
 from client_app.model import load_model
 from crystal_search.classes import NAMES, Group
-from crystal_search.errors import TryAgainLater, UsageError
+from crystal_search.errors import SettingsError, TryAgainLater, UsageError
 from training.calibration.cli import calibrate, drawn_halves
 from training.calibration.fit import Images, bias_of_groups, fit, largest, log_loss, spec_of
 from training.calibration.looked import DrawnWell, Looked, scale_of
@@ -298,6 +299,14 @@ def test_the_threshold_alone_is_chosen_on_all_images_and_the_calibration_stays(t
 
     with pytest.raises(UsageError, match="needs --labels and --images"):
         run(model, "--threshold-only")
+
+
+def test_without_the_extra_one_line_comes_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, images = lab(tmp_path)
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(SettingsError, match=r"calibrate needs scipy: .*pip install .*'\.\[training\]'"):
+        run(write_model(tmp_path / "model"), "--labels", labels, "--images", images, "--work", tmp_path / "work")
+    assert not (tmp_path / "work").exists()
 
 
 def test_an_image_that_fails_is_left_out_with_one_line(tmp_path: Path) -> None:

@@ -335,7 +335,7 @@ def test_without_tensorflow_one_line_says_what_to_install(tmp_path: Path, monkey
         return real(name, *rest, **named)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(SettingsError, match=r"pip install 'crystal-search\[training\]'"):
+    with pytest.raises(SettingsError, match=r"pip install .*'\.\[training\]'"):
         read_tfrecords([tmp_path / "x"])
 
 

@@ -63,6 +63,7 @@ def test_both_halves_are_labels_files_that_share_no_image(tmp_path: Path) -> Non
     choosing, judging = (read_labels(tmp_path / f"{name}.csv").images for name in ("choosing", "judging"))
     assert not set(choosing) & set(judging)
     assert len(choosing) + len(judging) == 249
+    assert set(read_labels(tmp_path / "all.csv").images) == {*choosing, *judging}
     crystals = [Counter(str(image.consensus.judgement.group) for image in half.values())["crystal"] for half in (choosing, judging)]
     assert crystals == [6, 6]
     assert {image.source for image in judging.values()} == {

@@ -122,6 +122,10 @@ def test_a_chop_is_named_by_what_is_in_it() -> None:
     assert label_chop(crystal, 40, 40, 160) == "crystals_harvestable"
     assert label_chop(crystal, 200, 200, 160) == "clear", "a chop of a crystal's drop without the crystal"
     assert label_chop(crystal, 135, 40, 160) is None, "5 px of crystal at the border"
+    # A whole crystal, but 36 and 37 px off the middle; 0.45 of half a chop are 36 px.
+    assert label_chop(crystal, 76, 40, 160) == "crystals_harvestable"
+    assert label_chop(crystal, 77, 40, 160) is None
+    assert label_chop(crystal, 77, 40, 160, central=0.76) == "crystals_harvestable"
     large = _scene(Box(20, 20, 380, 380, "crystals_harvestable"), "crystals_harvestable")
     assert label_chop(large, 100, 100, 160) == "crystals_harvestable", "a crystal larger than the chop"
     smoke = _scene(Box(0, 0, 400, 200, "precipitate"), "precipitate")

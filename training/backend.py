@@ -11,6 +11,7 @@ from typing import Any
 
 from client_app.errors import one_line
 from crystal_search.errors import SettingsError
+from crystal_search.extras import missing
 
 BACKENDS = ("tensorflow", "torch", "jax")
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -33,7 +34,7 @@ def choose_backend() -> str:
     try:
         import keras
     except (ImportError, ValueError) as error:
-        raise SettingsError(f"training needs Keras and TensorFlow ({one_line(error)}): pip install 'crystal-search[training]'") from error
+        raise missing("training", f"Keras and TensorFlow ({one_line(error)})") from error
     name = str(keras.backend.backend())
     if name not in BACKENDS:
         raise SettingsError(f"Keras is set to the backend {name}, which can not train: {_VARIABLE} may be {', '.join(BACKENDS)}")

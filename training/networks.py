@@ -12,9 +12,9 @@ from crystal_search.classes import NAMES
 if TYPE_CHECKING:
     import keras
 
-#: Squeeze and expand filters of the six fire modules; ``None`` is a 3 x 3 maximum pool of stride 2. The early ones, whose maps are large,
-#: are narrower than those of SqueezeNet 1.1.
+#: Squeeze and expand filters of fire modules; ``None`` is a 3 x 3 maximum pool of stride 2.
 Fires = tuple[tuple[int, int] | None, ...]
+#: Those of the network that ships. The early ones, whose maps are large, are narrower than those of SqueezeNet 1.1.
 FIRES: Fires = (None, (12, 32), (16, 48), None, (24, 96), (32, 128), None, (64, 256), (64, 256))
 #: The same with one pool less: a smaller field and a finer class map; narrower where the map is now larger.
 FINE_FIRES: Fires = (None, (12, 32), (16, 48), None, (24, 96), (32, 128), (40, 128), (48, 160))

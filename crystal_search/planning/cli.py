@@ -12,7 +12,8 @@ import click
 import msgspec
 
 from crystal_search.atomic import write_atomically
-from crystal_search.errors import SettingsError, TryAgainLater, UsageError
+from crystal_search.errors import TryAgainLater, UsageError
+from crystal_search.extras import missing
 from crystal_search.planning.capacity import ARCHIVE_IMAGES, CRYSTAL_SHARE, OVERLAY_BYTES, RESULT_BYTES, Plan, Platform, Sizes, make_plan
 from crystal_search.planning.measured import Measured, measure
 from crystal_search.planning.tables import count_text, plan_text
@@ -121,7 +122,7 @@ def _write(made: Plan, measured: Measured | None, json_file: Path | None, plot_f
         try:
             from crystal_search.planning.plot import png
         except ModuleNotFoundError as error:
-            raise SettingsError(f"--plot needs {error.name}: pip install 'crystal-search[training]'") from error
+            raise missing("--plot", "matplotlib") from error
         contents[plot_file] = png(made)
     if json_file:
         document = msgspec.to_builtins(made) | {"measured": msgspec.to_builtins(measured)}

@@ -16,6 +16,7 @@ import numpy as np
 from client_app.model import MODEL_TOML, CalibrationSpec, ModelSpec, load_model
 from crystal_search.atomic import write_atomically
 from crystal_search.errors import UsageError
+from crystal_search.extras import require
 from training.calibration.fit import Images, bias_of_groups, fit, log_loss
 from training.calibration.looked import DrawnWell, LabFile, Looked, Source, lab_file, look_at, processors
 from training.calibration.rules import (
@@ -227,6 +228,7 @@ def calibrate(
             looked = look_at(model_folder, files, work, workers or processors())
         _threshold_only(model_folder, before, labels, images_of(looked, "to choose on"), looked.count(None), recall, wanted_write)
         return
+    require("calibrate", "scipy")
     if labels and images:
         halves = lab_halves(labels, images, read_columns(columns), Words(words) if words else None, seed)
     else:

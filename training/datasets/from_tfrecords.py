@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from crystal_search.errors import SettingsError, UsageError
+from crystal_search.errors import UsageError
+from crystal_search.extras import missing
 from training.datasets.scored_image import CLASS_OF_GROUP, Found, ImageFile, ScoredImage
 from training.evaluation.judgement import Words, judgement_of
 
@@ -53,7 +54,7 @@ def _example_type() -> Any:
     try:
         from tensorflow.train import Example
     except ImportError as error:
-        raise SettingsError("TFRecords need TensorFlow: pip install 'crystal-search[training]'") from error
+        raise missing("--tfrecord", "TensorFlow") from error
     return Example
 
 

@@ -12,7 +12,8 @@ import msgspec
 from rich.console import Console
 
 from crystal_search.atomic import write_atomically
-from crystal_search.errors import SettingsError, TryAgainLater, UsageError
+from crystal_search.errors import TryAgainLater, UsageError
+from crystal_search.extras import missing
 from training.evaluation.evaluation import Wish
 from training.evaluation.evaluation import evaluate as compare
 from training.evaluation.judgement import Words
@@ -56,7 +57,7 @@ def write_reports(out: Path, evaluation: Evaluation, samples: tuple[Sample, ...]
         from training.evaluation.report.thumbnails import thumbnails
         from training.evaluation.report.workbook import workbook
     except ModuleNotFoundError as error:
-        raise SettingsError(f"evaluate needs {error.name}: pip install 'crystal-search[training]'") from error
+        raise missing("evaluate", error.name) from error
     plots = all_plots([(file.name, sample) for file, sample in zip(evaluation.files, samples, strict=True)])
     parts = sections(evaluation, plots, thumbnails(evaluation, images) if images else None)
     contents = {
