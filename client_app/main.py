@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from client_app.errors import one_line
-from client_app.model import MODEL_VARIABLE, default_model_folder
+from client_app.executable import forget_old_builds
+from client_app.model_folders import MODEL_VARIABLE
 from client_app.run import run
+from client_app.self_test import self_test
 from crystal_search import __version__
 from crystal_search.errors import EXIT_DONE, EXIT_SOME_FAILED, EXIT_TRY_LATER, CrystalSearchError, UsageError
 
 PROGRAM = "crystal-search-client"
+_MODEL_HELP = f"model folder (default: {MODEL_VARIABLE}; else the one that is asked for, in models/ beside the program or in it)"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,11 +29,12 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROGRAM, description="Score the images of a work unit.", allow_abbrev=False)
-    parser.add_argument("work_unit", metavar="IN.zip", type=Path, help="the work unit")
-    parser.add_argument("out", metavar="OUT.zip", type=Path, help="the result; a killed run continues when it is started again")
-    parser.add_argument("--model", metavar="DIR", type=Path, help=f"model folder (default: {MODEL_VARIABLE}, or the one that came along)")
+    parser.add_argument("work_unit", metavar="IN.zip", type=Path, nargs="?", help="the work unit")
+    parser.add_argument("out", metavar="OUT.zip", type=Path, nargs="?", help="the result; a killed run continues when it is started again")
+    parser.add_argument("--model", metavar="DIR", type=Path, help=_MODEL_HELP)
     parser.add_argument("--nthreads", metavar="N", type=_threads, default=1, help="processor threads to use (default: 1)")
     parser.add_argument("--device", metavar="N", type=int, help="accepted because BOINC may pass it; has no effect yet")
+    parser.add_argument("--self-test", action="store_true", help="score a built-in image, compare with what is expected, and end")
     parser.add_argument("-v", "--verbose", action="store_true", help="log a line an image, and details of errors")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     return parser
@@ -51,7 +55,13 @@ def client(arguments: Sequence[str]) -> int:
     try:
         options = _parser().parse_args(arguments)
         logging.basicConfig(level=logging.DEBUG if details else logging.WARNING, format="%(message)s", stream=sys.stderr)
-        run(options.work_unit, options.out, options.model or default_model_folder(), options.nthreads)
+        forget_old_builds()
+        if options.self_test:
+            print(f"self-test passed: {self_test(options.model, options.nthreads)}")
+        elif options.out is None:
+            raise UsageError(f"the arguments are required: IN.zip OUT.zip (see {PROGRAM} --help)")
+        else:
+            run(options.work_unit, options.out, options.model, options.nthreads)
     except KeyboardInterrupt:
         print(f"{PROGRAM}: stopped; start it again and it continues", file=sys.stderr)
         return EXIT_TRY_LATER

@@ -11,6 +11,7 @@ from pathlib import Path
 from client_app.checkpoint import Checkpoint
 from client_app.image import Wish, score_image
 from client_app.model import Model, load_model
+from client_app.model_folders import model_folder_for
 from crystal_search import __version__
 from crystal_search.archives import (
     FORMAT_VERSION,
@@ -31,8 +32,8 @@ log = logging.getLogger(__name__)
 FRACTION_DONE = "fraction_done"
 
 
-def run(work_unit: Path, out: Path, model_folder: Path, threads: int) -> None:
-    """Score ``work_unit`` with the model in ``model_folder`` and write the result archive ``out``.
+def run(work_unit: Path, out: Path, model_folder: Path | None, threads: int) -> None:
+    """Score ``work_unit`` with the model in ``model_folder`` (None: the one that it asks for) and write the result archive ``out``.
 
     Killed and started again it goes on with the next image, and the result is the same apart from the seconds; a result that
     is already there is left as it is. Beside ``out`` lie, until it is written, the folder ``<out>.checkpoint`` and the file
@@ -48,7 +49,7 @@ def run(work_unit: Path, out: Path, model_folder: Path, threads: int) -> None:
         checkpoint = Checkpoint(out.with_name(f"{out.name}.checkpoint"), _key(work_unit))
         progress = out.with_name(FRACTION_DONE)
         if not _is_answered(out, manifest):
-            model = load_model(model_folder, threads)
+            model = load_model(model_folder or model_folder_for(manifest.model), threads)
             wish = _wish(model, manifest)
             images: list[ImageResult] = []
             overlays: dict[str, bytes] = {}

@@ -23,7 +23,8 @@ from tqdm import tqdm
 
 from client_app.errors import ImageError
 from client_app.image import Wish, score_image
-from client_app.model import MODEL_VARIABLE, Model, default_model_folder, load_model
+from client_app.model import Model, load_model
+from client_app.model_folders import MODEL_VARIABLE, default_model_folder
 from crystal_search import __version__
 from crystal_search.archives import MAX_CHOPS, ImageResult, Status
 from crystal_search.atomic import atomic_file, write_atomically
