@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -96,14 +97,26 @@ def environment() -> Path:
     python = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     ready = VENV / ".ready"
     sources = (ROOT / "pyproject.toml", ROOT / "requirements.lock")
-    wanted = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    # The folder may be shared with a container that has another Python.
+    here = f"{sys.version} {sys.base_prefix} {platform.platform()}".encode()
+    wanted = hashlib.sha256(b"".join([here, *(path.read_bytes() for path in sources)])).hexdigest()
     if not ready.exists() or ready.read_text(encoding="ascii") != wanted:
         venv.create(VENV, clear=True, with_pip=True)
         builders = tomllib.loads(sources[0].read_text(encoding="utf-8"))["project"]["optional-dependencies"]["build"]
         pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ",".join(RUNTIME))
-        call(*pip, "-c", sources[1], *RUNTIME, *builders)
+        call(*pip, "-c", constraints(sources[1]), *RUNTIME, *builders)
         ready.write_text(wanted, encoding="ascii")
     return python
+
+
+def constraints(lock: Path) -> Path:
+    """The tested versions. There is no wheel of that onnxruntime for Macs with an Intel processor: they get the newest that has one."""
+    if (sys.platform, platform.machine()) != ("darwin", "x86_64"):
+        return lock
+    lines = lock.read_text(encoding="utf-8").splitlines(keepends=True)
+    shorter = VENV / "constraints.txt"
+    shorter.write_text("".join(line for line in lines if not line.startswith("onnxruntime==")), encoding="utf-8")
+    return shorter
 
 
 def build(python: Path) -> None:
