@@ -76,8 +76,16 @@ def client(arguments: Sequence[str]) -> int:
     return EXIT_DONE
 
 
+def _stop_once(*_: object) -> NoReturn:
+    """A service manager's SIGTERM reaches the executable's inner program twice; the second one must not disturb the way out."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> NoReturn:
     """The entry point of ``crystal-search-client``."""
     # BOINC and service managers stop a program with this signal; as KeyboardInterrupt it ends the image at hand, too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop_once)
     sys.exit(client(sys.argv[1:]))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -69,6 +72,15 @@ def test_nothing_is_left_in_the_temporary_folder(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     passed(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_identifier_is_left_in_the_home(tmp_path: Path) -> None:
+    """onnxruntime would leave one there, and send reports."""
+    command = (sys.executable, "-m", "client_app", "--self-test")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))} | {"HOME": str(tmp_path)}
+    done = subprocess.run(command, env=environment, cwd=Path(__file__).resolve().parent.parent, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
     assert list(tmp_path.iterdir()) == []
 
 
