@@ -249,11 +249,13 @@ def glibc_rows() -> Iterator[Row]:
     if sys.platform != "linux":
         return
     files = [EXECUTABLE, *sorted(path for path in (WORK / "client_app.dist").rglob("*") if path.is_file() and is_elf(path))]
-    needs = {path: glibc(path) for path in files}
-    print(f"\n{'glibc':<8}MB      file")
+    needs = {path: symbols(path, "GLIBC") for path in files}
+    print(f"\n{'glibc':<8}{'MB':<8}file")
     for path, needed in sorted(needs.items(), key=lambda item: (item[1], item[0].name), reverse=True):
         print(f"{dotted(needed):<8}{path.stat().st_size / 1e6:<8.2f}{path.relative_to(DIST)}")
-    yield "needs", f"glibc {dotted(max(needs.values()))} or newer"
+    yield "needs", f"glibc {dotted(max(needs.values()))} and GLIBCXX {dotted(max(symbols(path, 'GLIBCXX') for path in files))} or newer"
+    outside = {library for path in files for library in libraries(path)} - {path.name for path in files}
+    yield "of the system", ", ".join(sorted(outside))
 
 
 def is_elf(path: Path) -> bool:
@@ -262,10 +264,16 @@ def is_elf(path: Path) -> bool:
         return file.read(4) == b"\x7fELF"
 
 
-def glibc(path: Path) -> tuple[int, ...]:
-    """The highest GLIBC symbol version that ``path`` asks for; () where it asks for none."""
+def symbols(path: Path, library: str) -> tuple[int, ...]:
+    """The highest version of ``library``'s symbols that ``path`` asks for; () where it asks for none."""
     said = subprocess.run(("readelf", "--version-info", "--wide", path), check=True, capture_output=True, text=True).stdout
-    return max((tuple(map(int, found.split("."))) for found in re.findall(r"Name: GLIBC_([0-9.]+)", said)), default=())
+    return max((tuple(map(int, found.split("."))) for found in re.findall(rf"Name: {library}_([0-9.]+)", said)), default=())
+
+
+def libraries(path: Path) -> list[str]:
+    """The libraries that ``path`` loads when it starts."""
+    said = subprocess.run(("readelf", "--dynamic", "--wide", path), check=True, capture_output=True, text=True).stdout
+    return re.findall(r"\(NEEDED\).*\[(.+)\]", said)
 
 
 def dotted(number: tuple[int, ...]) -> str:
