@@ -4,6 +4,9 @@
    - A stop that arrives while files are unpacked ends the program with exit code 4 (try again later) instead of being lost.
    - Where there is no cache that can be written to (an account without a home), a private folder below TMPDIR takes its place. */
 
+#define _GNU_SOURCE     /* Nuitka compiles with -std=c11, which hides what POSIX adds */
+#define _DARWIN_C_SOURCE
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
