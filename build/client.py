@@ -51,10 +51,11 @@ PILLOW_LEFT_OUT = (
     *("_avif", "_webp", "_imagingcms", "_imagingtk", "_imagingmath", "_imagingmorph"),
     *("ImageTk", "ImageQt", "ImageShow", "ImageGrab"),
 )
-#: hashlib does without OpenSSL, nothing here speaks to a network, and numpy loads these parts only when they are named.
+#: hashlib does without OpenSSL, nothing here speaks to a network, and numpy loads these parts only when they are named (numpy.ma is
+#: named by numpy.unique).
 MODULES_LEFT_OUT = (
     *("_ssl", "ssl", "_hashlib", "_bz2", "_lzma", "lzma", "readline", "sqlite3", "tkinter", "unittest"),
-    *("numpy.f2py", "numpy.testing", "numpy.polynomial", "numpy.ma", "numpy.random", "numpy.fft", "numpy.ctypeslib"),
+    *("numpy.f2py", "numpy.testing", "numpy.polynomial", "numpy.random", "numpy.fft", "numpy.ctypeslib"),
 )
 #: The wheel carries a second copy of the runtime for C programs; the one for Python needs libonnxruntime_providers_shared only.
 LIBRARIES_LEFT_OUT = (
