@@ -79,8 +79,12 @@ def client(arguments: Sequence[str]) -> int:
 def _stop_once(*_: object) -> NoReturn:
     """A service manager's SIGTERM reaches the executable's inner program twice; the second one must not disturb the way out."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _stopping)  # not SIG_IGN: Python complains of a signal that came just before
     raise KeyboardInterrupt
+
+
+def _stopping(*_: object) -> None:
+    """It is on its way out already."""
 
 
 def main() -> NoReturn:
