@@ -41,7 +41,10 @@ class DropSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChopsSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """The chop network (P12): pixels (N, H, W, 1) -> class map of logits (N, h, w, 13); ``steps`` are those it may slide in."""
+    """The chop network (P12): pixels (N, H, W, 1) -> class map of logits (N, h, w, 13); ``steps`` are those it may slide in.
+
+    ``margin``: it was taught by what lies so many px inside of a window's edges, so windows reach so far beyond the drop.
+    """
 
     file: FileName
     sha256: Sha256
@@ -50,6 +53,7 @@ class ChopsSpec(msgspec.Struct, frozen=True, kw_only=True):
     receptive_field: Pixels
     step: Pixels
     steps: Annotated[tuple[Pixels, ...], msgspec.Meta(min_length=1)]
+    margin: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
     dense_exact: bool
     normalisation: Literal["percentile-92"]
 
@@ -185,6 +189,8 @@ def _contradiction(spec: ModelSpec) -> str | None:
         return f"step {max(chops.steps)} is larger than the window of {chops.window} px and would leave gaps"
     if chops.receptive_field > chops.window:
         return f"the receptive field of {chops.receptive_field} px is larger than the window of {chops.window} px"
+    if 2 * chops.margin >= chops.window:
+        return f"a margin of {chops.margin} px leaves nothing of the window of {chops.window} px"
     if chops.dense_exact and any(step % chops.stride for step in chops.steps):
         return f"dense_exact needs steps that are multiples of the stride {chops.stride}"
     return None

@@ -142,8 +142,8 @@ def test_one_at_a_time_is_the_reference_in_the_same_order(model: Path) -> None:
         seen.append(window.shape)
         return chops(window)
 
-    alone = one_at_a_time(one)(chops, pixels, WINDOW, STRIDE)
-    np.testing.assert_allclose(alone, window_logits(chops, pixels, WINDOW, STRIDE), rtol=1e-5)
+    alone = one_at_a_time(one)(chops, pixels, WINDOW, STRIDE, np.ones((3, 5), np.bool_))
+    np.testing.assert_allclose(alone, window_logits(chops, pixels, WINDOW, STRIDE, np.ones((3, 5), np.bool_)), rtol=1e-5)
     assert seen == [(1, WINDOW, WINDOW, 1)] * 15
 
 

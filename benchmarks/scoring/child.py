@@ -30,9 +30,8 @@ from benchmarks.scoring.jobs import (
     Wells,
 )
 from benchmarks.scoring.macs import macs_of_runs
-from benchmarks.scoring.wells import CHOPS, Counting, Way, one_at_a_time, score_well
+from benchmarks.scoring.wells import CHOPS, Counting, Way, one_at_a_time, opened, score_well, whole
 from client_app.classify import calibrated, drop_logits, window_logits
-from client_app.decode import decode_image
 from client_app.dense import dense_logits
 from client_app.drop import find_drop
 from client_app.image import Wish, score_image
@@ -82,9 +81,11 @@ def find_drops(job: FindDrops) -> list[FoundDrop]:
     model, found = load_model(Path(job.model), job.threads), []
     for path in map(Path, job.images):
         try:
-            luminance = decode_image(path.read_bytes()).convert("L")
-            drop = find_drop(model, luminance)
-            found.append(FoundDrop(box=drop.box.as_tuple() if drop else None, size=luminance.size))
+            photo = opened(model, path)
+            drop = find_drop(model, photo.pixels.convert("L"))
+            found.append(
+                FoundDrop(box=drop.box.as_tuple() if drop else None, size=photo.pixels.size, file_size=(photo.width, photo.height))
+            )
         except OSError as error:
             found.append(FoundDrop(failed=error.strerror or type(error).__name__))
         except CrystalSearchError as error:
@@ -136,10 +137,10 @@ def score_wells(job: ScoreWells) -> Wells:
 def score_sizes(job: ScoreSizes) -> list[Sized]:
     model = load_model(Path(job.model), job.threads)
     way = way_of(job, model)
-    luminance = decode_image(Path(job.images[0]).read_bytes()).convert("L")
+    luminance = opened(model, Path(job.images[0])).pixels.convert("L")
 
     def classify(box: Box) -> int:
-        boxes, logits = drop_logits(model, luminance, box, None, job.step, way.sweep)
+        boxes, logits = drop_logits(model, luminance, whole(box), None, job.step, way.sweep)
         calibrated(logits, model.spec.calibration)
         return len(boxes)
 

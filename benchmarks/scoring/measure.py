@@ -106,7 +106,7 @@ def measure(plan: Plan) -> Report:
         failed=len(found) - len(read),
         no_drop=len(read) - len(wells),
         median_windows=statistics.median(well.windows for well in reference.each) if reference else 0.0,
-        median_size=(statistics.median(drop.size[0] for drop in read), statistics.median(drop.size[1] for drop in read)),
+        median_size=(statistics.median(drop.file_size[0] for drop in read), statistics.median(drop.file_size[1] for drop in read)),
         ways=ways,
         sgemm=sgemm,
         int8_left_out=int8_left_out,
