@@ -24,6 +24,7 @@ from tqdm import tqdm
 from client_app.errors import ImageError
 from client_app.image import Wish, score_image
 from client_app.model import MODEL_VARIABLE, Model, default_model_folder, load_model
+from client_app.providers import Provider, ProviderWish, accelerated
 from crystal_search import __version__
 from crystal_search.archives import MAX_CHOPS, ImageResult, Status
 from crystal_search.atomic import atomic_file, write_atomically
@@ -316,6 +317,13 @@ def _refuse_foreign(path: Path, files: dict[str, Path]) -> None:
 @click.option("--chops", type=click.IntRange(0, MAX_CHOPS), default=5, show_default=True, help="Best chops to draw.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Images at once. [default: one a processor]")
 @click.option("--um-per-px", type=click.FloatRange(0.0, 1000.0, min_open=True), help="Scale of the images, where it is known.")
+@click.option(
+    "--provider",
+    type=click.Choice(list(map(str, Provider))),
+    default=str(Provider.AUTO),
+    help="What computes. [default: auto, the GPU that --device names, or else the CPU]",
+)
+@click.option("--device", type=click.IntRange(0, 999), help="Number of the GPU. [default: no GPU with auto, otherwise the first]")
 def score(
     paths: tuple[Path, ...],
     out: Path,
@@ -325,6 +333,8 @@ def score(
     chops: int,
     workers: int | None,
     um_per_px: float | None,
+    provider: str,
+    device: int | None,
 ) -> None:
     """Score images: PATHs are folders, searched for images at any depth, and files.
 
@@ -333,7 +343,7 @@ def score(
     """
     files = find_images(paths)
     _refuse_foreign(out / CSV_NAME, files)
-    loaded = load_model(model or default_model_folder())
+    loaded = accelerated(load_model(model or default_model_folder()), ProviderWish(Provider(provider), device), threads=1)
     wish = Wish(loaded.step(step), loaded.spec.threshold if threshold is None else threshold, chops, frozenset({"all"}))
     with _stopped_by_sigterm():
         rows = score_files(files, out, loaded, wish, um_per_px, workers or _processors())
