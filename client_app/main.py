@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from client_app.errors import one_line
 from client_app.model import MODEL_VARIABLE, default_model_folder
+from client_app.providers import Provider, ProviderWish
 from client_app.run import run
 from crystal_search import __version__
 from crystal_search.errors import EXIT_DONE, EXIT_SOME_FAILED, EXIT_TRY_LATER, CrystalSearchError, UsageError
@@ -30,7 +31,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("out", metavar="OUT.zip", type=Path, help="the result; a killed run continues when it is started again")
     parser.add_argument("--model", metavar="DIR", type=Path, help=f"model folder (default: {MODEL_VARIABLE}, or the one that came along)")
     parser.add_argument("--nthreads", metavar="N", type=_threads, default=1, help="processor threads to use (default: 1)")
-    parser.add_argument("--device", metavar="N", type=int, help="accepted because BOINC may pass it; has no effect yet")
+    parser.add_argument("--device", metavar="N", type=_device, help="GPU to use, as BOINC counts them (default: no GPU)")
+    parser.add_argument(
+        "--provider",
+        metavar="NAME",
+        choices=list(map(str, Provider)),
+        default=str(Provider.AUTO),
+        help=f"what computes: {', '.join(Provider)} (default: auto, the GPU that --device names, or else the CPU)",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="log a line an image, and details of errors")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     return parser
@@ -45,13 +53,20 @@ def _threads(text: str) -> int:
     return min(max(threads, 1), 256)
 
 
+def _device(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 3:
+        raise argparse.ArgumentTypeError(f"not the number of a GPU: {text!r}")
+    return int(text)
+
+
 def client(arguments: Sequence[str]) -> int:
     """Run the client and return its exit code; every error is one line on standard error."""
     details = "-v" in arguments or "--verbose" in arguments
     try:
         options = _parser().parse_args(arguments)
         logging.basicConfig(level=logging.DEBUG if details else logging.WARNING, format="%(message)s", stream=sys.stderr)
-        run(options.work_unit, options.out, options.model or default_model_folder(), options.nthreads)
+        provider = ProviderWish(Provider(options.provider), options.device)
+        run(options.work_unit, options.out, options.model or default_model_folder(), options.nthreads, provider)
     except KeyboardInterrupt:
         print(f"{PROGRAM}: stopped; start it again and it continues", file=sys.stderr)
         return EXIT_TRY_LATER

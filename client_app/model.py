@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -21,6 +22,8 @@ from crystal_search.errors import SettingsError
 MODEL_TOML = "model.toml"
 MODEL_VARIABLE = "CRYSTAL_SEARCH_MODEL"
 DEFAULT_MODEL = "synthetic-2"
+CPU_PROVIDER = "CPUExecutionProvider"
+DIRECTML_PROVIDER = "DmlExecutionProvider"
 
 FloatArray = npt.NDArray[np.float32]
 FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,79}\.onnx$")]
@@ -81,25 +84,43 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     calibration: CalibrationSpec
 
 
-class Network:
-    """One ONNX file: an array in, an array out."""
+class Network(Protocol):
+    """Pixels in, an answer out: what is known of a network by those who use it."""
 
-    def __init__(self, content: bytes, threads: int) -> None:
+    @property
+    def content(self) -> bytes:
+        """The ONNX file."""
+
+    @property
+    def provider(self) -> str:
+        """onnxruntime's name of what computes, such as ``CPUExecutionProvider``; several, in order of use, with a comma between."""
+
+    def __call__(self, pixels: FloatImage, /) -> FloatArray:
+        """The first output for ``pixels``, float32 (N, H, W, 1). Raises whatever onnxruntime raises."""
+
+
+class Session:
+    """One ONNX file, opened on one of onnxruntime's execution providers."""
+
+    def __init__(self, content: bytes, threads: int, provider: str = CPU_PROVIDER, details: Mapping[str, str] | None = None) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # A volunteer's computer has other work to do than to wait in a loop.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        if provider == DIRECTML_PROVIDER:  # which can not work with it
+            options.enable_mem_pattern = False
+        self.content = content
+        # Without its own fallback onnxruntime says why a provider fails, instead of going on elsewhere with a word on standard output.
+        self._session = onnxruntime.InferenceSession(content, options, providers=[(provider, dict(details or {}))], enable_fallback=0)
         (self._input,) = (tensor.name for tensor in self._session.get_inputs())
 
     @property
     def provider(self) -> str:
         return str(self._session.get_providers()[0])
 
-    def __call__(self, pixels: FloatImage) -> FloatArray:
-        """The first output for ``pixels``, float32 (N, H, W, 1). Raises whatever onnxruntime raises."""
+    def __call__(self, pixels: FloatImage, /) -> FloatArray:
         answer: FloatArray = self._session.run(None, {self._input: pixels})[0]
         return answer
 
@@ -196,7 +217,7 @@ def _contradiction(spec: ModelSpec) -> str | None:
     return None
 
 
-def _network(folder: Path, file: str, sha256: str, threads: int) -> Network:
+def _network(folder: Path, file: str, sha256: str, threads: int) -> Session:
     """The network in ``file``; what is checked is what is loaded."""
     path = folder / file
     try:
@@ -208,7 +229,7 @@ def _network(folder: Path, file: str, sha256: str, threads: int) -> Network:
             f"{path} does not match its SHA-256 in {MODEL_TOML}: the file is damaged or was changed, install this model again"
         )
     try:
-        return Network(content, threads)
+        return Session(content, threads)
     except Exception as error:  # onnxruntime's errors share no base class of their own
         raise SettingsError(f"{path} is not a network that this program can run ({one_line(error)}): install this model again") from error
 

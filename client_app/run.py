@@ -8,14 +8,14 @@ import hashlib
 import logging
 from pathlib import Path
 
-from client_app.checkpoint import Checkpoint
+from client_app.checkpoint import Checkpoint, Saved
 from client_app.image import Wish, score_image
 from client_app.model import Model, load_model
+from client_app.providers import ProviderWish, Runtime, accelerated
 from crystal_search import __version__
 from crystal_search.archives import (
     FORMAT_VERSION,
     ArchiveError,
-    ImageResult,
     Manifest,
     Results,
     check_results,
@@ -31,9 +31,12 @@ log = logging.getLogger(__name__)
 FRACTION_DONE = "fraction_done"
 
 
-def run(work_unit: Path, out: Path, model_folder: Path, threads: int) -> None:
+def run(
+    work_unit: Path, out: Path, model_folder: Path, threads: int, provider: ProviderWish | None = None, runtime: Runtime | None = None
+) -> None:
     """Score ``work_unit`` with the model in ``model_folder`` and write the result archive ``out``.
 
+    The networks run on the CPU unless ``provider`` asks for something else; ``runtime`` is onnxruntime, or what stands in for it.
     Killed and started again it goes on with the next image, and the result is the same apart from the seconds; a result that
     is already there is left as it is. Beside ``out`` lie, until it is written, the folder ``<out>.checkpoint`` and the file
     ``fraction_done``. Raises ``UsageError``, ``ArchiveError`` for a work unit that can not be trusted, ``SettingsError`` for a
@@ -50,20 +53,18 @@ def run(work_unit: Path, out: Path, model_folder: Path, threads: int) -> None:
         if not _is_answered(out, manifest):
             model = load_model(model_folder, threads)
             wish = _wish(model, manifest)
-            images: list[ImageResult] = []
-            overlays: dict[str, bytes] = {}
+            model = accelerated(model, provider or ProviderWish(), threads, runtime)
+            done: list[Saved] = []
             for image in manifest.images:
                 saved = checkpoint.load(image.id)
                 if saved is None:
-                    saved = score_image(model, wish, image.id, functools.partial(unit.read_image, image), image.um_per_px)
-                    checkpoint.save(*saved)
-                result, overlay = saved
-                log.info("%s %s %s", result.id, result.status, result.reason or result.class_name or "")
-                images.append(result)
-                if overlay is not None:
-                    overlays[image.id] = overlay
-                _write_progress(progress, len(images) / len(manifest.images))
-            _write(out, manifest, model, images, overlays)
+                    result, overlay = score_image(model, wish, image.id, functools.partial(unit.read_image, image), image.um_per_px)
+                    saved = Saved(result, overlay, model.provider)
+                    checkpoint.save(saved)
+                log.info("%s %s %s", image.id, saved.result.status, saved.result.reason or saved.result.class_name or "")
+                done.append(saved)
+                _write_progress(progress, len(done) / len(manifest.images))
+            _write(out, manifest, model, done)
     checkpoint.remove()
     progress.unlink(missing_ok=True)
 
@@ -103,17 +104,22 @@ def _write_progress(path: Path, fraction: float) -> None:
         path.write_text(f"{fraction:.6f}\n", encoding="ascii")
 
 
-def _write(out: Path, manifest: Manifest, model: Model, images: list[ImageResult], overlays: dict[str, bytes]) -> None:
+def _providers(images: list[Saved]) -> str:
+    """Every execution provider that worked on these images, in the order of their first use: a run may have been continued on another."""
+    return ", ".join(dict.fromkeys(provider for image in images for provider in image.provider.split(", ")))
+
+
+def _write(out: Path, manifest: Manifest, model: Model, done: list[Saved]) -> None:
     results = Results(
         format_version=FORMAT_VERSION,
         work_unit=manifest.name,
         client_version=__version__,
         model=model.reference,
         runtime=model.runtime,
-        provider=model.provider,
-        images=images,
+        provider=_providers(done),
+        images=[saved.result for saved in done],
     )
     try:
-        write_results(out, results, overlays)
+        write_results(out, results, {saved.result.id: saved.overlay for saved in done if saved.overlay is not None})
     except OSError as error:
         raise TryAgainLater(f"can not write {out} ({error.strerror}): nothing was lost, start again when that is solved") from error

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from client_app.errors import ImageError
 from client_app.image import Wish, score_image
 from client_app.model import MODEL_VARIABLE, Model, default_model_folder, load_model
+from client_app.providers import Provider, ProviderWish, accelerated
 from client_app.scales import Scales, read_scales
 from crystal_search import __version__
 from crystal_search.archives import MAX_CHOPS, ImageResult, Status
@@ -325,6 +326,13 @@ def _refuse_foreign(path: Path, files: dict[str, Path]) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="CSV with the columns image (as in scores.csv) and um_per_px; --um-per-px is for the images without.",
 )
+@click.option(
+    "--provider",
+    type=click.Choice(list(map(str, Provider))),
+    default=str(Provider.AUTO),
+    help="What computes. [default: auto, the GPU that --device names, or else the CPU]",
+)
+@click.option("--device", type=click.IntRange(0, 999), help="Number of the GPU. [default: no GPU with auto, otherwise the first]")
 def score(
     paths: tuple[Path, ...],
     out: Path,
@@ -335,6 +343,8 @@ def score(
     workers: int | None,
     um_per_px: float | None,
     scales_file: Path | None,
+    provider: str,
+    device: int | None,
 ) -> None:
     """Score images: PATHs are folders, searched for images at any depth, and files.
 
@@ -343,7 +353,7 @@ def score(
     """
     files = find_images(paths)
     _refuse_foreign(out / CSV_NAME, files)
-    loaded = load_model(model or default_model_folder())
+    loaded = accelerated(load_model(model or default_model_folder()), ProviderWish(Provider(provider), device), threads=1)
     scales = read_scales(scales_file, files, um_per_px) if scales_file else Scales(um_per_px)
     wish = Wish(loaded.step(step), loaded.spec.threshold if threshold is None else threshold, chops, frozenset({"all"}))
     with _stopped_by_sigterm():

@@ -22,7 +22,7 @@ from PIL import Image
 from tiny_model import chop_network, encoded, picture, write_model
 
 from client_app import run as run_module
-from client_app.checkpoint import Checkpoint
+from client_app.checkpoint import Checkpoint, Saved
 from client_app.main import client
 from client_app.model import load_model
 from client_app.run import run
@@ -361,7 +361,9 @@ def test_a_result_that_is_there_is_left_alone(tmp_path: Path, model: Path, monke
     work_unit(tmp_path / "in.zip", model, GOOD)
     run(tmp_path / "in.zip", tmp_path / "out.zip", model, threads=1)
     before = (tmp_path / "out.zip").stat().st_mtime_ns, (tmp_path / "out.zip").read_bytes()
-    Checkpoint(tmp_path / "out.zip.checkpoint", "old").save(ImageResult(id="a" * 32, status=Status.NO_DROP), None)
+    Checkpoint(tmp_path / "out.zip.checkpoint", "old").save(
+        Saved(ImageResult(id="a" * 32, status=Status.NO_DROP), None, "CPUExecutionProvider")
+    )
     assert start_over(tmp_path, tmp_path / "not even a model", monkeypatch) == 0
     assert ((tmp_path / "out.zip").stat().st_mtime_ns, (tmp_path / "out.zip").read_bytes()) == before
     assert not (tmp_path / "out.zip.checkpoint").exists(), "killed between result and cleaning up"
@@ -501,13 +503,16 @@ def test_a_client_that_is_asked_to_stop_keeps_its_work(tmp_path: Path, model: Pa
     assert not (tmp_path / "out.zip").exists()
 
 
-def test_as_boinc_starts_it(tmp_path: Path, model: Path) -> None:
-    """The wrapper appends ``--nthreads`` and ``--device``; a quiet client writes nothing."""
+@pytest.mark.parametrize(
+    ("device", "words"), [((), ""), (("--device", "0"), "this onnxruntime has no provider for a GPU: using the CPU\n")], ids=["cpu", "gpu"]
+)
+def test_as_boinc_starts_it(tmp_path: Path, model: Path, device: tuple[str, ...], words: str) -> None:
+    """The wrapper appends ``--nthreads``, and ``--device`` where a GPU is kept free for us; a quiet client writes nothing."""
     work_unit(tmp_path / "in.zip", model, GOOD)
     process = start(
-        "in.zip", "out.zip", "--nthreads", "2.000000", "--device", "0", cwd=tmp_path, env=os.environ | {"CRYSTAL_SEARCH_MODEL": str(model)}
+        "in.zip", "out.zip", "--nthreads", "2.000000", *device, cwd=tmp_path, env=os.environ | {"CRYSTAL_SEARCH_MODEL": str(model)}
     )
-    assert process.communicate() == ("", "")
+    assert process.communicate() == ("", words)
     assert process.returncode == 0
     assert read_results(tmp_path / "out.zip").images[0].score == "23"
 

@@ -16,7 +16,7 @@ from client_app.artscore import artscore, best_chops
 from client_app.classify import Sweep, Windows, calibrated, drop_logits, needed_size
 from client_app.decode import Photo, decode_photo
 from client_app.drop import BoolMask, Drop
-from client_app.model import FloatArray, Model, Network
+from client_app.model import FloatArray, Model, Network, Session
 from client_app.overlay import overlay
 from client_app.preprocess import FloatImage
 from crystal_search.geometry import Box
@@ -27,14 +27,14 @@ STAGES = ("decode", "drop", "resample", "network", "rule", "overlay")
 CHOPS = 5
 
 
-class Counting(Network):
+class Counting(Session):
     """A network that keeps the shapes of its inputs."""
 
     def __init__(self, content: bytes, threads: int) -> None:
         super().__init__(content, threads)
         self.shapes: list[tuple[int, ...]] = []
 
-    def __call__(self, pixels: FloatImage) -> FloatArray:
+    def __call__(self, pixels: FloatImage, /) -> FloatArray:
         self.shapes.append(pixels.shape)
         return super().__call__(pixels)
 
