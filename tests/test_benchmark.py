@@ -6,6 +6,7 @@ import itertools
 import platform
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,13 +17,13 @@ import onnx
 import pytest
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 from tiny_model import FIELD, STRIDE, WINDOW, encoded, picture, write_model
 
 from benchmarks.cli import benchmark
 from benchmarks.machine import Others, environment, peak_bytes
 from benchmarks.scoring import wells as wells_module
 from benchmarks.scoring.child import answer
-from benchmarks.scoring.int8 import crops_of
 from benchmarks.scoring.jobs import FindDrops, LeftOut, Quantise, ScoreSizes, ScoreWells, Sized, Well, Wells, ask
 from benchmarks.scoring.macs import conv_macs, macs_of_runs
 from benchmarks.scoring.measure import square
@@ -34,6 +35,7 @@ from client_app.drop import find_drop
 from client_app.model import default_model_folder, load_model
 from crystal_search.errors import SettingsError, UsageError
 from crystal_search.geometry import Box
+from training.int8 import crops_of
 
 DROP_BOX = (64, 48, 192, 144)
 
@@ -323,7 +325,7 @@ def test_drop_sizes(model: Path, images: Path) -> None:
 
 
 def test_int8_is_calibrated_on_drops_only(model: Path, images: Path) -> None:
-    crops = crops_of(load_model(model), sorted(images.iterdir()), 16)
+    crops = crops_of(load_model(model), [partial(Image.open, path) for path in sorted(images.iterdir())], 16)
     assert [crop.shape for crop in crops] == [(96, 128)] * 3
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from PIL import Image
 
 from benchmarks.machine import peak_bytes, sgemm_rate
-from benchmarks.scoring.int8 import crops_of, quantise
 from benchmarks.scoring.jobs import (
     AnyJob,
     AtOnce,
@@ -38,6 +38,7 @@ from client_app.image import Wish, score_image
 from client_app.model import FloatArray, Model, Network, load_model
 from crystal_search.errors import EXIT_DONE, CrystalSearchError
 from crystal_search.geometry import Box
+from training.int8 import crops_of, quantise
 
 
 def way_of(job: ScoreWells, model: Model) -> Way:
@@ -96,11 +97,15 @@ def find_drops(job: FindDrops) -> list[FoundDrop]:
 def quantise_network(job: Quantise) -> int:
     """How many crops the int8 network is calibrated on."""
     model = load_model(Path(job.model), job.threads)
-    crops = crops_of(model, map(Path, job.images), job.step)
+    crops = crops_of(model, [partial(_pixels, model, Path(path)) for path in job.images], job.step)
     if not crops:
         raise LeftOut("no drop is found in any image to calibrate int8 on")
     quantise(Path(job.model, model.spec.chops.file).read_bytes(), crops, Path(job.file))
     return len(crops)
+
+
+def _pixels(model: Model, path: Path) -> Image.Image:
+    return opened(model, path).pixels
 
 
 def score_wells(job: ScoreWells) -> Wells:
