@@ -6,6 +6,7 @@ import itertools
 import platform
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -271,8 +272,8 @@ def test_what_this_process_computes_is_its_own() -> None:
 
 
 def test_the_best_repeat_counts(model: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first well's first look is not counted; then each well is scored three times."""
-    seconds = iter([0.1, 5, 3, 4, 2, 8, 9, 7, 7, 6])
+    """The first well's first look is not counted; then all wells are scored three times, and once to count multiplications."""
+    seconds = iter([0.1, 5, 2, 7, 3, 8, 7, 4, 9, 6, 0.1, 0.1, 0.1])
 
     def score(*_: Any) -> Well:
         return Well(seconds=next(seconds), stages={}, windows=1, class_name=None, crystal_probability=0)
@@ -281,6 +282,22 @@ def test_the_best_repeat_counts(model: Path, images: Path, monkeypatch: pytest.M
     found = answer(job(model, images, "batched-fp32", repeats=3))
     assert isinstance(found, Wells)
     assert [well.seconds for well in found.wells] == [3, 2, 6]
+
+
+def test_wells_scored_side_by_side_share_the_time(model: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at once, two threads: neither gets done before both are under way, and each counts half of its seconds."""
+    together = threading.Barrier(2, timeout=20)
+    alone = itertools.chain([True], itertools.repeat(False, 2), itertools.repeat(True))
+
+    def score(*_: Any) -> Well:
+        if not next(alone):
+            together.wait()
+        return Well(seconds=3, stages={"network": 2}, windows=1, class_name=None, crystal_probability=0)
+
+    monkeypatch.setattr("benchmarks.scoring.child.score_well", score)
+    found = answer(msgspec.structs.replace(job(model, images, "dense-fp32"), threads=2))
+    assert isinstance(found, Wells)
+    assert {(well.seconds, well.stages["network"]) for well in found.wells} == {(1.5, 1)}
 
 
 def test_a_process_gets_its_threads_and_no_graphics_card() -> None:

@@ -27,6 +27,7 @@ from benchmarks.scoring.jobs import (
     ScoreSizes,
     ScoreWells,
     Sized,
+    Well,
     Wells,
 )
 from benchmarks.scoring.macs import macs_of_runs
@@ -42,7 +43,7 @@ from training.int8 import crops_of, quantise
 
 
 def way_of(job: ScoreWells, model: Model) -> Way:
-    """The way that ``job`` names. Raises ``LeftOut`` where it can not be gone here."""
+    """The way that ``job`` names, its network on one thread if it is one of ours. Raises ``LeftOut`` where it can not be gone here."""
     spec = model.spec.chops
     content = Path(job.model, spec.file).read_bytes()
     if job.way in _PAPER:
@@ -51,7 +52,7 @@ def way_of(job: ScoreWells, model: Model) -> Way:
         if job.int8 is None:
             raise LeftOut("there is no int8 network")
         content = Path(job.int8).read_bytes()
-    network = Counting(content, job.threads)
+    network = Counting(content, 1)
     if job.way == "batched-fp32":
 
         def sweep(_: Network, *rest: Any) -> FloatArray:
@@ -111,32 +112,46 @@ def _pixels(model: Model, path: Path) -> Image.Image:
 def score_wells(job: ScoreWells) -> Wells:
     """Every well, the fastest of its repeats: what other programs did meanwhile says nothing about a way.
 
-    The first well is scored once more before, for whatever a library does at its first call.
+    Ours score as many wells at once as there are threads, as the client does, and times are divided by that; the paper's one well on all
+    threads. The first well is scored once more before, for whatever a library does at its first call.
     """
-    model = load_model(Path(job.model), job.threads)
+    at_once = 1 if job.way in _PAPER else job.threads
+    model = load_model(Path(job.model), job.threads // at_once)
     way = way_of(job, model)
     todo = [(Path(path), Box(*box)) for path, box in zip(job.images, job.boxes, strict=True)]
-    score_well(model, way, *todo[0], job.step)
-    wells, runs = [], []
-    for path, box in todo:
-        tries = []
-        for _ in range(job.repeats):
-            if way.counted:
-                way.counted.shapes.clear()
-            tries.append(score_well(model, way, path, box, job.step))
-        wells.append(min(tries, key=lambda well: well.seconds))
-        runs.append(list(way.counted.shapes) if way.counted else [])
+
+    def score(well: tuple[Path, Box]) -> Well:
+        return score_well(model, way, *well, job.step)
+
+    score(todo[0])
+    with ThreadPoolExecutor(at_once) as pool:
+        tries = [list(pool.map(score, todo)) for _ in range(job.repeats)]
+    wells = [_shared(min(of_one, key=lambda well: well.seconds), at_once) for of_one in zip(*tries, strict=True)]
     peak = peak_bytes()  # before anything is loaded that only counts
     if way.counted:
-        float32 = Path(job.model, model.spec.chops.file).read_bytes()  # the int8 network has the same convolutions
-        try:
-            macs = macs_of_runs(float32, [shape for shapes in runs for shape in shapes])
-        except ImportError:
-            pass
-        else:
-            left = iter(macs)
-            wells = [msgspec.structs.replace(well, macs=sum(next(left) for _ in shapes)) for well, shapes in zip(wells, runs, strict=True)]
+        wells = _with_macs(job, way.counted, wells, [partial(score, well) for well in todo])
     return Wells(wells=wells, peak_bytes=peak, model_weights=way.model_weights)
+
+
+def _shared(well: Well, at_once: int) -> Well:
+    """A well that was scored beside others took its share of the time."""
+    stages = {stage: seconds / at_once for stage, seconds in well.stages.items()}
+    return msgspec.structs.replace(well, seconds=well.seconds / at_once, stages=stages)
+
+
+def _with_macs(job: ScoreWells, network: Counting, wells: list[Well], score: list[Callable[[], Well]]) -> list[Well]:
+    """The wells with what their networks multiply, for which each is scored once more; unchanged where the package onnx is missing."""
+    runs = []
+    for again in score:
+        network.shapes.clear()
+        again()
+        runs.append(list(network.shapes))
+    float32 = Path(job.model, load_model(Path(job.model)).spec.chops.file).read_bytes()  # the int8 network has the same convolutions
+    try:
+        macs = iter(macs_of_runs(float32, [shape for shapes in runs for shape in shapes]))
+    except ImportError:
+        return wells
+    return [msgspec.structs.replace(well, macs=sum(next(macs) for _ in shapes)) for well, shapes in zip(wells, runs, strict=True)]
 
 
 def score_sizes(job: ScoreSizes) -> list[Sized]:
