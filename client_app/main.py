@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from client_app.errors import one_line
+from client_app.memory import DEFAULT_MEMORY_MB, LEAST_MEMORY_MB, MB, check_free_memory, limit_memory
 from client_app.model import MODEL_VARIABLE, default_model_folder
+from client_app.priority import lower_priority
 from client_app.run import run
+from client_app.stop import obey_stop_signals
 from crystal_search import __version__
 from crystal_search.errors import EXIT_DONE, EXIT_SOME_FAILED, EXIT_TRY_LATER, CrystalSearchError, UsageError
 
 PROGRAM = "crystal-search-client"
+_STOPPED = f"{PROGRAM}: stopped; start it again and it continues"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,6 +34,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", metavar="DIR", type=Path, help=f"model folder (default: {MODEL_VARIABLE}, or the one that came along)")
     parser.add_argument("--nthreads", metavar="N", type=_threads, default=1, help="processor threads to use (default: 1)")
     parser.add_argument("--device", metavar="N", type=int, help="accepted because BOINC may pass it; has no effect yet")
+    parser.add_argument(
+        "--priority",
+        choices=("low", "normal"),
+        default="low",
+        help="low: other programs come first (default); normal: left as it is",
+    )
+    parser.add_argument(
+        "--memory-mb",
+        metavar="N",
+        type=_memory,
+        default=DEFAULT_MEMORY_MB,
+        help=f"most memory to use; an image that needs more fails alone (default: {DEFAULT_MEMORY_MB}, enough for any)",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="log a line an image, and details of errors")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     return parser
@@ -45,15 +61,34 @@ def _threads(text: str) -> int:
     return min(max(threads, 1), 256)
 
 
-def client(arguments: Sequence[str]) -> int:
-    """Run the client and return its exit code; every error is one line on standard error."""
+def _memory(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < LEAST_MEMORY_MB:
+        raise argparse.ArgumentTypeError(f"not a number of MB from {LEAST_MEMORY_MB} on: {text!r}")
+    return int(text)
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    """What concerns the whole process. Raises ``TryAgainLater`` where the computer has no memory left for it."""
+    if options.priority == "low":
+        lower_priority()
+    check_free_memory(LEAST_MEMORY_MB * MB)
+    limit_memory(options.memory_mb, options.nthreads)
+
+
+def client(arguments: Sequence[str], prepare: Callable[[argparse.Namespace], None] | None = None) -> int:
+    """Run the client and return its exit code; every error is one line on standard error. ``prepare`` is called before the work."""
     details = "-v" in arguments or "--verbose" in arguments
     try:
         options = _parser().parse_args(arguments)
         logging.basicConfig(level=logging.DEBUG if details else logging.WARNING, format="%(message)s", stream=sys.stderr)
-        run(options.work_unit, options.out, options.model or default_model_folder(), options.nthreads)
+        if prepare:
+            prepare(options)
+        run(options.work_unit, options.out, options.model or default_model_folder(), options.nthreads, options.memory_mb)
     except KeyboardInterrupt:
-        print(f"{PROGRAM}: stopped; start it again and it continues", file=sys.stderr)
+        print(_STOPPED, file=sys.stderr)
+        return EXIT_TRY_LATER
+    except MemoryError:
+        print(f"{PROGRAM}: not enough memory: start again with a larger --memory-mb; nothing was lost", file=sys.stderr)
         return EXIT_TRY_LATER
     except CrystalSearchError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
@@ -68,6 +103,5 @@ def client(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The entry point of ``crystal-search-client``."""
-    # BOINC and service managers stop a program with this signal; as KeyboardInterrupt it ends the image at hand, too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(client(sys.argv[1:]))
+    obey_stop_signals(_STOPPED)  # BOINC and service managers stop a program that way
+    sys.exit(client(sys.argv[1:], _prepare))

@@ -29,6 +29,9 @@ Positive = Annotated[float, msgspec.Meta(gt=0.0, le=10_000.0)]
 #: Added to a logit: beyond these a class is chosen or shut out whatever the network says.
 Bias = Annotated[float, msgspec.Meta(ge=-100.0, le=100.0)]
 
+#: How onnxruntime's errors say so.
+_OUT_OF_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
+
 
 class DropSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The drop network (P7): pixels (N, side, side, 1) -> probabilities (N, side, side, 2) of drop and well."""
@@ -84,7 +87,7 @@ class Network:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # an error is raised, and needs no second line
         # A volunteer's computer has other work to do than to wait in a loop.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -95,8 +98,13 @@ class Network:
         return str(self._session.get_providers()[0])
 
     def __call__(self, pixels: FloatImage) -> FloatArray:
-        """The first output for ``pixels``, float32 (N, H, W, 1). Raises whatever onnxruntime raises."""
-        answer: FloatArray = self._session.run(None, {self._input: pixels})[0]
+        """The first output for ``pixels``, float32 (N, H, W, 1). Raises ``MemoryError``, and whatever onnxruntime raises."""
+        try:
+            answer: FloatArray = self._session.run(None, {self._input: pixels})[0]
+        except Exception as error:
+            if any(words in str(error) for words in _OUT_OF_MEMORY):
+                raise MemoryError from error
+            raise
         return answer
 
 
@@ -143,7 +151,7 @@ def load_model(folder: Path, threads: int = 1) -> Model:
     A model is known by its name and by the SHA-256 of its ``model.toml``, which holds the SHA-256 of every network. Raises
     ``SettingsError`` with one line for a model that is missing, damaged, of another format or with classes in another order.
     """
-    onnxruntime.set_default_logger_severity(3)
+    onnxruntime.set_default_logger_severity(4)
     onnxruntime.disable_telemetry_events()
     try:
         text = (folder / MODEL_TOML).read_bytes()

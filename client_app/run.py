@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
 import hashlib
 import logging
 from pathlib import Path
 
 from client_app.checkpoint import Checkpoint
 from client_app.image import Wish, score_image
+from client_app.memory import DEFAULT_MEMORY_MB, check_memory, memory_needed
 from client_app.model import Model, load_model
 from crystal_search import __version__
 from crystal_search.archives import (
@@ -18,26 +20,30 @@ from crystal_search.archives import (
     ImageResult,
     Manifest,
     Results,
+    WorkImage,
+    WorkUnit,
     check_results,
     open_work_unit,
     read_results,
     write_results,
 )
+from crystal_search.atomic import PARTIAL_SUFFIX
 from crystal_search.errors import SettingsError, TryAgainLater, UsageError
 
 log = logging.getLogger(__name__)
 
-#: What BOINC's wrapper reads: the share of the work unit that is done, as a plain number.
+#: What BOINC's wrapper reads: the share of the work unit that is done, as a plain number. Written after each checkpoint.
 FRACTION_DONE = "fraction_done"
 
 
-def run(work_unit: Path, out: Path, model_folder: Path, threads: int) -> None:
+def run(work_unit: Path, out: Path, model_folder: Path, threads: int, memory_mb: int = DEFAULT_MEMORY_MB) -> None:
     """Score ``work_unit`` with the model in ``model_folder`` and write the result archive ``out``.
 
     Killed and started again it goes on with the next image, and the result is the same apart from the seconds; a result that
     is already there is left as it is. Beside ``out`` lie, until it is written, the folder ``<out>.checkpoint`` and the file
-    ``fraction_done``. Raises ``UsageError``, ``ArchiveError`` for a work unit that can not be trusted, ``SettingsError`` for a
-    model that is damaged or not the one asked for, and ``TryAgainLater`` where something can not be written.
+    ``fraction_done``. An image that needs more than ``memory_mb`` of memory fails alone. Raises ``UsageError``, ``ArchiveError``
+    for a work unit that can not be trusted, ``SettingsError`` for a model that is damaged or not the one asked for, and
+    ``TryAgainLater`` where something can not be written, or the computer has too little memory left.
     """
     if not work_unit.is_file():
         raise UsageError(f"{work_unit}: no such work unit")
@@ -47,6 +53,7 @@ def run(work_unit: Path, out: Path, model_folder: Path, threads: int) -> None:
         manifest = unit.manifest
         checkpoint = Checkpoint(out.with_name(f"{out.name}.checkpoint"), _key(work_unit))
         progress = out.with_name(FRACTION_DONE)
+        _sweep(out)
         if not _is_answered(out, manifest):
             model = load_model(model_folder, threads)
             wish = _wish(model, manifest)
@@ -55,7 +62,7 @@ def run(work_unit: Path, out: Path, model_folder: Path, threads: int) -> None:
             for image in manifest.images:
                 saved = checkpoint.load(image.id)
                 if saved is None:
-                    saved = score_image(model, wish, image.id, functools.partial(unit.read_image, image), image.um_per_px)
+                    saved = score_image(model, wish, image.id, functools.partial(_read, unit, image, model, memory_mb), image.um_per_px)
                     checkpoint.save(*saved)
                 result, overlay = saved
                 log.info("%s %s %s", result.id, result.status, result.reason or result.class_name or "")
@@ -65,7 +72,22 @@ def run(work_unit: Path, out: Path, model_folder: Path, threads: int) -> None:
                 _write_progress(progress, len(images) / len(manifest.images))
             _write(out, manifest, model, images, overlays)
     checkpoint.remove()
-    progress.unlink(missing_ok=True)
+    for file in (progress, _partial(progress)):
+        file.unlink(missing_ok=True)
+
+
+def _sweep(out: Path) -> None:
+    """Remove what a client that was killed while it wrote the result left beside it."""
+    with contextlib.suppress(OSError):
+        for partial in out.parent.glob(f".{glob.escape(out.name[:40])}.*{PARTIAL_SUFFIX}"):
+            partial.unlink(missing_ok=True)
+
+
+def _read(unit: WorkUnit, image: WorkImage, model: Model, memory_mb: int) -> bytes:
+    """The file of an image that there is enough memory for."""
+    content = unit.read_image(image)
+    check_memory(memory_needed(content, image.um_per_px, model.spec), memory_mb)
+    return content
 
 
 def _key(work_unit: Path) -> str:
@@ -100,7 +122,12 @@ def _wish(model: Model, manifest: Manifest) -> Wish:
 
 def _write_progress(path: Path, fraction: float) -> None:
     with contextlib.suppress(OSError):  # nobody's work is worth losing over a progress bar
-        path.write_text(f"{fraction:.6f}\n", encoding="ascii")
+        _partial(path).write_text(f"{fraction:.6f}\n", encoding="ascii")
+        _partial(path).replace(path)  # in one step, for the wrapper reads at any moment
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}{PARTIAL_SUFFIX}")
 
 
 def _write(out: Path, manifest: Manifest, model: Model, images: list[ImageResult], overlays: dict[str, bytes]) -> None:
