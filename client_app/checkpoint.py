@@ -43,7 +43,7 @@ class Checkpoint:
             return None
         try:
             saved = msgspec.msgpack.decode(payload, type=_Saved)
-        except msgspec.DecodeError:  # whole, but written by another version of this program
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # whole, but not written by this version of this program
             return None
         if saved.key != self._key or saved.result.id != image_id:
             return None

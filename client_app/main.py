@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -81,6 +82,7 @@ def client(arguments: Sequence[str], prepare: Callable[[argparse.Namespace], Non
     try:
         options = _parser().parse_args(arguments)
         logging.basicConfig(level=logging.DEBUG if details else logging.WARNING, format="%(message)s", stream=sys.stderr)
+        logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with an image stands in its result
         if prepare:
             prepare(options)
         run(options.work_unit, options.out, options.model or default_model_folder(), options.nthreads, options.memory_mb)
@@ -103,5 +105,6 @@ def client(arguments: Sequence[str], prepare: Callable[[argparse.Namespace], Non
 
 def main() -> NoReturn:
     """The entry point of ``crystal-search-client``."""
+    warnings.simplefilter("ignore")
     obey_stop_signals(_STOPPED)  # BOINC and service managers stop a program that way
     sys.exit(client(sys.argv[1:], _prepare))

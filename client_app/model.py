@@ -173,7 +173,7 @@ def read_spec(text: bytes, folder: Path) -> ModelSpec:
     where = folder / MODEL_TOML
     try:
         spec = msgspec.convert(tomllib.loads(text.decode("utf-8")), ModelSpec)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError, msgspec.ValidationError) as error:  # no UTF-8, no TOML, numbers or nests without end
         raise SettingsError(f"{where}: {error}: install this model again, or another one") from error
     if problem := _contradiction(spec):
         raise SettingsError(f"{where}: {problem}: install this model again, or another one")
