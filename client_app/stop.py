@@ -1,4 +1,4 @@
-"""A request to stop is obeyed within two seconds, whatever the program does just then."""
+"""A request to stop is obeyed at once, whatever the program does just then."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ import os
 import signal
 import socket
 import threading
-import time
 
 from crystal_search.errors import EXIT_TRY_LATER
 
-#: The program has this long to end by itself: an image at hand is given up, temporary files are removed.
-GRACE_SECONDS = 1.0
-
 
 def obey_stop_signals(last_words: str) -> None:
-    """From now on SIGTERM (on Windows Ctrl-Break and a closed console, too) raises ``KeyboardInterrupt``, as Ctrl-C does.
+    """From now on SIGTERM and Ctrl-C (on Windows Ctrl-Break and a closed console, too) end the program with ``last_words`` and exit code 4.
 
-    Where that does not end the program within a second, it ends with ``last_words`` on standard error and exit code 4. Call it
-    once, in the main thread.
+    Nothing is tidied up, so this is for a program that writes whatever it keeps in one step. Call it once, in the main thread.
     """
-    # Python raises nothing before the call at hand returns, and decoding 80 megapixels may be one call of several seconds. The
-    # operating system writes into the socket at once, and such calls let another thread run.
+    # Python's own handlers wait until the call at hand returns, and decoding 80 megapixels may be one call of several seconds. But
+    # the operating system writes into this socket at once, and such calls let another thread run. Tidying up would take seconds, too,
+    # where this program is the last in a long queue.
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    for name in ("SIGTERM", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_end_after_a_grace, args=(reader, writer, last_words), daemon=True).start()
+    threading.Thread(target=_wait, args=(reader, writer, last_words), daemon=True).start()
+    for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _leave_it_to_the_thread)
 
 
-def _end_after_a_grace(reader: socket.socket, _writer: socket.socket, last_words: str) -> None:
-    """Wait for a signal; the arguments also keep both ends of the socket open."""
+def _leave_it_to_the_thread(*_: object) -> None:
+    pass
+
+
+def _wait(reader: socket.socket, _writer: socket.socket, last_words: str) -> None:
+    """End with the first signal; the arguments also keep both ends of the socket open."""
     reader.recv(1)
-    time.sleep(GRACE_SECONDS)
     try:
         os.write(2, f"{last_words}\n".encode())
     finally:
-        os._exit(EXIT_TRY_LATER)  # nothing is lost: whatever is kept was written in one step
+        os._exit(EXIT_TRY_LATER)

@@ -123,7 +123,7 @@ def test_while_the_result_is_written(tmp_path: Path, model: Path) -> None:
 
 
 def test_on_a_disk_that_does_not_answer(tmp_path: Path, model: Path) -> None:
-    """It ends without a chance to tidy up; the next one does that."""
+    """What is half written is left there; the next client tidies up."""
     work_unit(tmp_path / "in.zip", model, GOOD)
     stop(watched("stuck", tmp_path / "in.zip", tmp_path / "out.zip", "--model", model))
     assert list((tmp_path / "out.zip.checkpoint").glob(".*.part"))
