@@ -50,7 +50,7 @@ class Checkpoint:
             return None
         try:
             file = msgspec.msgpack.decode(payload, type=_File)
-        except msgspec.DecodeError:  # whole, but written by another version of this program
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # whole, but not written by this version of this program
             return None
         if file.key != self._key or file.saved.result.id != image_id:
             return None

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+
+# Named here, or Pillow would load every reader that it has, and at the worst moment: when an image has taken the memory.
+from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError  # noqa: F401
 
 from client_app.errors import ImageError, one_line
 from crystal_search.archives import MAX_SIDE
@@ -61,7 +63,7 @@ def decode_photo(content: bytes, wanted: Wanted | None = None) -> Photo:
     if not content:
         raise ImageError("the file is empty")
     try:
-        image = _open(content)
+        image = open_header(content)
         width, height = image.size
         if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
             raise ImageError(f"{width} x {height} px is more than this program reads ({MAX_PIXELS // 1_000_000} megapixels)")
@@ -84,8 +86,11 @@ def decode_photo(content: bytes, wanted: Wanted | None = None) -> Photo:
         raise ImageError(f"the image can not be decoded ({one_line(error)})") from error
 
 
-def _open(content: bytes) -> Image.Image:
-    """Read the header only. Filters of warnings belong to the whole process, hence the lock."""
+def open_header(content: bytes) -> Image.Image:
+    """The image in ``content`` with its header read and no pixel decoded. Raises almost anything.
+
+    Filters of warnings belong to the whole process, hence the lock.
+    """
     with _warnings_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Image.open(io.BytesIO(content), formats=FORMATS)
@@ -97,9 +102,9 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ImageError("pixels are floating-point numbers: store the image with 8 or 16 bits")
     if image.mode == "I" or image.mode.startswith("I;16"):
-        pixels = np.maximum(np.asarray(image).astype(np.int64), 0)
+        pixels = np.asarray(image)
         depth = max(8, int(pixels.max()).bit_length())  # a 12-bit camera fills 12 of the 16 bits
-        return Image.fromarray((pixels >> (depth - 8)).astype(np.uint8))
+        return Image.fromarray((np.maximum(pixels, 0) >> (depth - 8)).astype(np.uint8))
     if image.mode in ("1", "LA"):
         return image.convert("L")
     if image.mode == "P":

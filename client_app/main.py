@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from client_app.errors import one_line
+from client_app.memory import DEFAULT_MEMORY_MB, LEAST_MEMORY_MB, MB, check_free_memory, limit_memory
 from client_app.model import MODEL_VARIABLE, default_model_folder
+from client_app.priority import lower_priority
 from client_app.providers import Provider, ProviderWish
 from client_app.run import run
+from client_app.stop import obey_stop_signals
 from crystal_search import __version__
 from crystal_search.errors import EXIT_DONE, EXIT_SOME_FAILED, EXIT_TRY_LATER, CrystalSearchError, UsageError
 
 PROGRAM = "crystal-search-client"
+_STOPPED = f"{PROGRAM}: stopped; start it again and it continues"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -39,6 +43,19 @@ def _parser() -> argparse.ArgumentParser:
         default=str(Provider.AUTO),
         help=f"what computes: {', '.join(Provider)} (default: auto, the GPU that --device names, or else the CPU)",
     )
+    parser.add_argument(
+        "--priority",
+        choices=("low", "normal"),
+        default="low",
+        help="low: other programs come first (default); normal: left as it is",
+    )
+    parser.add_argument(
+        "--memory-mb",
+        metavar="N",
+        type=_memory,
+        default=DEFAULT_MEMORY_MB,
+        help=f"most memory to use; an image that needs more fails alone (default: {DEFAULT_MEMORY_MB}, enough for any)",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="log a line an image, and details of errors")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     return parser
@@ -59,16 +76,38 @@ def _device(text: str) -> int:
     return int(text)
 
 
-def client(arguments: Sequence[str]) -> int:
-    """Run the client and return its exit code; every error is one line on standard error."""
+def _memory(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < LEAST_MEMORY_MB:
+        raise argparse.ArgumentTypeError(f"not a number of MB from {LEAST_MEMORY_MB} on: {text!r}")
+    return int(text)
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    """What concerns the whole process. Raises ``TryAgainLater`` where the computer has no memory left for it."""
+    if options.priority == "low":
+        lower_priority()
+    check_free_memory(LEAST_MEMORY_MB * MB)
+    limit_memory(options.memory_mb, options.nthreads)
+
+
+def client(arguments: Sequence[str], prepare: Callable[[argparse.Namespace], None] | None = None) -> int:
+    """Run the client and return its exit code; every error is one line on standard error. ``prepare`` is called before the work."""
     details = "-v" in arguments or "--verbose" in arguments
     try:
         options = _parser().parse_args(arguments)
         logging.basicConfig(level=logging.DEBUG if details else logging.WARNING, format="%(message)s", stream=sys.stderr)
+        logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with an image stands in its result
+        if prepare:
+            prepare(options)
         provider = ProviderWish(Provider(options.provider), options.device)
-        run(options.work_unit, options.out, options.model or default_model_folder(), options.nthreads, provider)
+        run(
+            options.work_unit, options.out, options.model or default_model_folder(), options.nthreads, provider, memory_mb=options.memory_mb
+        )
     except KeyboardInterrupt:
-        print(f"{PROGRAM}: stopped; start it again and it continues", file=sys.stderr)
+        print(_STOPPED, file=sys.stderr)
+        return EXIT_TRY_LATER
+    except MemoryError:
+        print(f"{PROGRAM}: not enough memory: start again with a larger --memory-mb; nothing was lost", file=sys.stderr)
         return EXIT_TRY_LATER
     except CrystalSearchError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
@@ -83,6 +122,6 @@ def client(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The entry point of ``crystal-search-client``."""
-    # BOINC and service managers stop a program with this signal; as KeyboardInterrupt it ends the image at hand, too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(client(sys.argv[1:]))
+    warnings.simplefilter("ignore")
+    obey_stop_signals(_STOPPED)  # BOINC and service managers stop a program that way
+    sys.exit(client(sys.argv[1:], _prepare))

@@ -32,6 +32,9 @@ Positive = Annotated[float, msgspec.Meta(gt=0.0, le=10_000.0)]
 #: Added to a logit: beyond these a class is chosen or shut out whatever the network says.
 Bias = Annotated[float, msgspec.Meta(ge=-100.0, le=100.0)]
 
+#: How onnxruntime's errors say so.
+_OUT_OF_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
+
 
 class DropSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The drop network (P7): pixels (N, side, side, 1) -> probabilities (N, side, side, 2) of drop and well."""
@@ -106,7 +109,7 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # an error is raised, and needs no second line
         # A volunteer's computer has other work to do than to wait in a loop.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if provider == DIRECTML_PROVIDER:  # which can not work with it
@@ -121,7 +124,12 @@ class Session:
         return str(self._session.get_providers()[0])
 
     def __call__(self, pixels: FloatImage, /) -> FloatArray:
-        answer: FloatArray = self._session.run(None, {self._input: pixels})[0]
+        try:
+            answer: FloatArray = self._session.run(None, {self._input: pixels})[0]
+        except Exception as error:
+            if any(words in str(error) for words in _OUT_OF_MEMORY):
+                raise MemoryError from error
+            raise
         return answer
 
 
@@ -168,7 +176,7 @@ def load_model(folder: Path, threads: int = 1) -> Model:
     A model is known by its name and by the SHA-256 of its ``model.toml``, which holds the SHA-256 of every network. Raises
     ``SettingsError`` with one line for a model that is missing, damaged, of another format or with classes in another order.
     """
-    onnxruntime.set_default_logger_severity(3)
+    onnxruntime.set_default_logger_severity(4)
     onnxruntime.disable_telemetry_events()
     try:
         text = (folder / MODEL_TOML).read_bytes()
@@ -190,7 +198,7 @@ def read_spec(text: bytes, folder: Path) -> ModelSpec:
     where = folder / MODEL_TOML
     try:
         spec = msgspec.convert(tomllib.loads(text.decode("utf-8")), ModelSpec)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError, msgspec.ValidationError) as error:  # no UTF-8, no TOML, numbers or nests without end
         raise SettingsError(f"{where}: {error}: install this model again, or another one") from error
     if problem := _contradiction(spec):
         raise SettingsError(f"{where}: {problem}: install this model again, or another one")

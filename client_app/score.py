@@ -10,8 +10,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -24,6 +23,7 @@ from tqdm import tqdm
 from client_app.errors import ImageError
 from client_app.image import Wish, score_image
 from client_app.model import MODEL_VARIABLE, Model, default_model_folder, load_model
+from client_app.parallel import in_parallel
 from client_app.providers import Provider, ProviderWish, accelerated
 from client_app.scales import Scales, read_scales
 from crystal_search import __version__
@@ -195,24 +195,6 @@ def _stamp(file: Path) -> list[int]:
     except OSError:
         return []
     return [status.st_size, status.st_mtime_ns]
-
-
-def in_parallel(function: Callable[[_ItemT], _ResultT], items: Iterable[_ItemT], workers: int) -> Generator[_ResultT]:
-    """``function`` of each item, as they get ready, on ``workers`` threads; few items wait at any time, so that memory stays small."""
-    with ThreadPoolExecutor(workers) as pool:
-        pending: set[Future[_ResultT]] = set()
-        try:
-            for item in items:
-                pending.add(pool.submit(function, item))
-                if len(pending) > workers:
-                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
-            while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 # ---- the command ------------------------------------------------------------------------------------------------

@@ -306,7 +306,7 @@ def test_a_checkpoint_spares_the_work(killed: Path, tmp_path: Path, model: Path,
     assert not killed.exists()
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "swapped", "text", "other format", "folder"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "swapped", "text", "other format", "no text", "folder"])
 def test_a_damaged_checkpoint_is_ignored(killed: Path, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
     first, second = sorted(killed.iterdir())
     content = bytearray(first.read_bytes())
@@ -323,6 +323,9 @@ def test_a_damaged_checkpoint_is_ignored(killed: Path, tmp_path: Path, model: Pa
         first.write_text("hello", encoding="ascii")
     elif damage == "other format":
         payload = msgspec.msgpack.encode({"some": "thing"})
+        first.write_bytes(hashlib.sha256(payload).digest() + payload)
+    elif damage == "no text":
+        payload = msgspec.msgpack.encode({"key": "abcd"}).replace(b"abcd", b"\xff\xfe\xfd\xfc")
         first.write_bytes(hashlib.sha256(payload).digest() + payload)
     elif damage == "folder":
         first.rename(first.with_suffix(".away"))
