@@ -15,7 +15,7 @@ from fuzz.driver import Summary, attack, input_of, run
 
 from crystal_search.archives import ArchiveError
 
-SHARE = 1500
+SHARE = 2000
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import stat
 import warnings
 import zipfile
@@ -149,8 +150,8 @@ def _with_other_fields(chance: Chance, content: bytes) -> bytes:
     """One to three fields of headers, directory or end record with other numbers."""
     for _ in range(int(chance.integers(1, 4))):
         record = int(chance.integers(3))
-        places = [p for p in range(len(content)) if content.startswith(_RECORDS[record], p)] if len(content) < 20_000 else []
-        start = pick(chance, places) if places else content.rfind(_RECORDS[record])
+        places = [found.start() for found in re.finditer(re.escape(_RECORDS[record]), content)]
+        start = pick(chance, places) if places else -1
         if start >= 0 and record < 2 and chance.random() < 0.1:  # a name that is said to be UTF-8, and is not
             flags, name = ((6, 30), (8, 46))[record]
             text = bytearray(content)

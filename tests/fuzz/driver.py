@@ -203,7 +203,8 @@ def _note(summary: Summary, seed: int, report: _Report) -> None:
     else:
         of_target.refused += 1
     of_target.slowest = max(of_target.slowest, (seconds, number))
-    summary.peak = max(summary.peak, (peak, number))
+    if peak > summary.peak[0]:
+        summary.peak = peak, number
 
 
 def table(summary: Summary) -> Iterator[str]:
