@@ -6,7 +6,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import Popen
@@ -22,8 +25,9 @@ from tiny_model import chop_network, encoded, picture, write_model
 
 from client_app import main as main_module
 from client_app import memory
+from client_app.errors import ImageError
 from client_app.main import client
-from client_app.memory import MB, check_memory, memory_needed
+from client_app.memory import MB, Reserved, check_memory, memory_needed
 from client_app.model import load_model
 from client_app.run import run
 from crystal_search.archives import ImageResult, Status, read_results
@@ -244,8 +248,50 @@ def test_a_ceiling_that_makes_no_sense_is_refused(tmp_path: Path, capsys: pytest
 def test_memory_that_ends_elsewhere_is_one_line_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def greedy(*_: object) -> None:
+    def greedy(*_: object, **__: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr("client_app.main.run", greedy)
     exits(capsys, 4, "larger --memory-mb", tmp_path / "in.zip", tmp_path / "out.zip")
+
+
+# ---- images at once ---------------------------------------------------------------------------------------------------
+
+
+def test_images_at_once_wait_for_room_beside_each_other() -> None:
+    """1000 MB allowed, 110 shared: of three images that need 500 MB alone two fit (2 x 390 <= 890), the third waits for one to end."""
+    reserved, inside, most, full = Reserved(1000), 0, 0, threading.Event()
+    lock = threading.Lock()
+
+    def score(_: int) -> None:
+        nonlocal inside, most
+        with reserved.for_image(500 * MB):
+            with lock:
+                inside += 1
+                most = max(most, inside)
+                if inside == 2:
+                    full.set()
+            assert full.wait(20), "two are let in together"
+            time.sleep(0.05)
+            with lock:
+                inside -= 1
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(score, range(3)))
+    assert most == 2
+
+
+def test_an_image_that_fits_only_alone_waits_until_it_is_alone() -> None:
+    reserved, let_in = Reserved(1000), threading.Event()
+
+    def score() -> None:
+        with reserved.for_image(990 * MB):
+            let_in.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        with reserved.for_image(300 * MB):
+            large = pool.submit(score)
+            assert not let_in.wait(0.2)
+        large.result(timeout=20)
+    with pytest.raises(ImageError, match="1000 MB are allowed"), reserved.for_image(1001 * MB):
+        pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
 import random
 import re
@@ -11,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from tiny_model import chop_network, encoded, picture, write_model
 
 from client_app import run as run_module
 from client_app.checkpoint import Checkpoint, Saved
+from client_app.image import score_image
 from client_app.main import client
 from client_app.model import load_model
 from client_app.run import run
@@ -92,6 +95,24 @@ def test_the_result_answers_the_work_unit(tmp_path: Path, model: Path) -> None:
     assert results.provider == "CPUExecutionProvider"
     assert all(image.seconds > 0 for image in results.images)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.zip", "out.zip"], "no checkpoint, no progress file is left"
+
+
+def test_as_many_images_at_once_as_threads_and_the_same_result(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first two images end only when both are under way; the order of the result is the manifest's, whatever ends first."""
+    work_unit(tmp_path / "in.zip", model, GOOD, CLEAR, EMPTY, b"no image", CLEAR)
+    run(tmp_path / "in.zip", tmp_path / "one.zip", model, threads=1)
+    together = threading.Barrier(2, timeout=20)
+    original, begun = score_image, itertools.count()
+
+    def slow_at_first(*arguments: Any) -> Any:
+        if (number := next(begun)) < 2:
+            together.wait()
+        time.sleep(0.2 if number == 0 else 0.0)
+        return original(*arguments)
+
+    monkeypatch.setattr("client_app.run.score_image", slow_at_first)
+    run(tmp_path / "in.zip", tmp_path / "two.zip", model, threads=2)
+    assert content_of(tmp_path / "two.zip") == content_of(tmp_path / "one.zip")
 
 
 def test_the_manifest_overrides_the_model(tmp_path: Path, model: Path) -> None:
@@ -551,7 +572,7 @@ def test_exit_codes(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[s
 def test_an_error_that_nobody_foresaw_is_one_line_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("two\nlines")
 
     monkeypatch.setattr("client_app.main.run", broken)
