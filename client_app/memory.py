@@ -18,7 +18,7 @@ from client_app.preprocess import working_size
 from crystal_search.errors import TryAgainLater
 
 MB = 2**20
-#: Enough for every image that this program reads (docs/decisions/0014).
+#: Enough for every image that this program reads (docs/decisions/0015).
 DEFAULT_MEMORY_MB = 1280
 #: With less there is no room for the networks and one usual image.
 LEAST_MEMORY_MB = 256
