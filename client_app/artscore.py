@@ -10,6 +10,8 @@ from client_app.classify import Probabilities, Windows
 from crystal_search.classes import CLASSES, Group
 from crystal_search.geometry import Box
 
+#: The crystal probability from which on its window is drawn.
+WORTH_A_LOOK = 0.1
 _CRYSTAL = [index for index, c in enumerate(CLASSES) if c.group is Group.CRYSTAL]
 _CLEAR = [c.group is Group.CLEAR for c in CLASSES]
 _NAME_OF_CODE = {c.code: c.name for c in reversed(CLASSES)}  # reversed: of two classes with one code the table's first names it
@@ -20,7 +22,7 @@ class Artscore:
     """What the windows say. ``class_name`` and ``probability`` are None where no window reaches the threshold (unsure).
 
     ``window`` is the number of the chop that scored the image, ``reached`` the class that it reached: ``rim`` scores as clear
-    (P2), so there ``class_name`` is ``clear``, the class that people know for score 01.
+    (P2), so there ``class_name`` is ``clear``, the class that people know for score 01. ``crystal_window`` gives the crystal probability.
     """
 
     class_name: str | None
@@ -28,6 +30,7 @@ class Artscore:
     crystal_probability: float
     window: int | None = None
     reached: int | None = None
+    crystal_window: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +51,40 @@ def artscore(probabilities: Probabilities, threshold: float) -> Artscore:
     """
     if probabilities.ndim != 2 or probabilities.shape[0] < 1 or probabilities.shape[1] != len(CLASSES):
         raise ValueError(f"probabilities must be (n, {len(CLASSES)}) with at least one window, not {probabilities.shape}")
-    crystal = min(float(probabilities[:, _CRYSTAL].sum(axis=1).max()), 1.0)  # a sum of floats may end a hair above 1
+    crystals = probabilities[:, _CRYSTAL].sum(axis=1)
+    where = int(crystals.argmax())
+    crystal = min(float(crystals[where]), 1.0)  # a sum of floats may end a hair above 1
     reached = np.flatnonzero(probabilities.max(axis=0) > threshold)
     if reached.size == 0:
-        return Artscore(None, None, crystal)
+        return Artscore(None, None, crystal, crystal_window=where)
     winner = int(reached[0])
     window = int(probabilities[:, winner].argmax())
-    return Artscore(_NAME_OF_CODE[CLASSES[winner].code], float(probabilities[window, winner]), crystal, window, winner)
+    return Artscore(_NAME_OF_CODE[CLASSES[winner].code], float(probabilities[window, winner]), crystal, window, winner, where)
 
 
 def best_chops(windows: Windows, score: Artscore, count: int) -> list[Chop]:
     """The ``count`` most probable windows, each under its most probable class, those of the clear group and rim last (P18).
 
-    Two additions make the boxes useful: a window that overlaps one already chosen of the same class by more than half is left
-    out, and the window that scored the drop, under the class that it reached, is always among them.
+    Three additions make the boxes useful: a window that overlaps one already chosen of the same class by more than half is left
+    out; the window that scored the drop, under the class that it reached, is always among them; and so is, under its most probable
+    crystal class, the one that a crystal probability of at least 0.1 comes from, which is why somebody looks at the picture.
     """
     if count < 1:
         return []
     classes = windows.probabilities.argmax(axis=1)
     best = windows.probabilities.max(axis=1)
+    if score.crystal_window is not None and score.crystal_probability >= WORTH_A_LOOK:
+        crystal = _CRYSTAL[int(windows.probabilities[score.crystal_window, _CRYSTAL].argmax())]
+        classes[score.crystal_window], best[score.crystal_window] = crystal, windows.probabilities[score.crystal_window, crystal]
     if score.window is not None and score.reached is not None:
         classes[score.window], best[score.window] = score.reached, windows.probabilities[score.window, score.reached]
     clear = np.array(_CLEAR)[classes]
     order = [int(index) for index in np.lexsort((-best, clear))]
-    chosen = [] if score.window is None else [score.window]
-    for index in order:
+    wanted = [] if score.window is None else [score.window]
+    if score.crystal_window is not None and score.crystal_probability >= WORTH_A_LOOK:
+        wanted.append(score.crystal_window)
+    chosen = wanted[:1]
+    for index in [*wanted[1:], *order]:
         if len(chosen) >= count:
             break
         if not any(classes[index] == classes[other] and _overlap(windows.boxes[index], windows.boxes[other]) > 0.5 for other in chosen):

@@ -16,10 +16,17 @@ from crystal_search.errors import TryAgainLater
 _DIGEST_BYTES = 32
 
 
-class _Saved(msgspec.Struct, frozen=True):
-    key: str
+class Saved(msgspec.Struct, frozen=True):
+    """A finished image, its overlay as JPEG where there is one, and the execution provider that the model had used by then."""
+
     result: ImageResult
     overlay: bytes | None
+    provider: str
+
+
+class _File(msgspec.Struct, frozen=True):
+    key: str
+    saved: Saved
 
 
 class Checkpoint:
@@ -32,7 +39,7 @@ class Checkpoint:
         self._folder = folder
         self._key = key
 
-    def load(self, image_id: str) -> tuple[ImageResult, bytes | None] | None:
+    def load(self, image_id: str) -> Saved | None:
         """What ``save`` kept for this image, or None."""
         try:
             content = self._path(image_id).read_bytes()
@@ -42,18 +49,18 @@ class Checkpoint:
         if hashlib.sha256(payload).digest() != digest:
             return None
         try:
-            saved = msgspec.msgpack.decode(payload, type=_Saved)
-        except msgspec.DecodeError:  # whole, but written by another version of this program
+            file = msgspec.msgpack.decode(payload, type=_File)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # whole, but not written by this version of this program
             return None
-        if saved.key != self._key or saved.result.id != image_id:
+        if file.key != self._key or file.saved.result.id != image_id:
             return None
-        return saved.result, saved.overlay
+        return file.saved
 
-    def save(self, result: ImageResult, overlay: bytes | None) -> None:
-        """Keep an image's result. Raises ``TryAgainLater`` where that is not possible."""
-        payload = msgspec.msgpack.encode(_Saved(self._key, result, overlay))
+    def save(self, saved: Saved) -> None:
+        """Keep a finished image. Raises ``TryAgainLater`` where that is not possible."""
+        payload = msgspec.msgpack.encode(_File(self._key, saved))
         try:
-            write_atomically(self._path(result.id), hashlib.sha256(payload).digest() + payload)
+            write_atomically(self._path(saved.result.id), hashlib.sha256(payload).digest() + payload)
         except OSError as error:
             raise TryAgainLater(
                 f"can not write the checkpoint {self._folder} ({error.strerror}): make room for it, then start again"

@@ -9,20 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from client_app.decode import Wanted
 from client_app.dense import dense_logits
+from client_app.drop import BoolMask, Drop
 from client_app.errors import ImageError
-from client_app.model import CalibrationSpec, ChopsSpec, FloatArray, Model, Network
-from client_app.preprocess import FloatImage, gray, normalise_chops, working_size
+from client_app.model import CalibrationSpec, ChopsSpec, FloatArray, Model, ModelSpec, Network
+from client_app.preprocess import FloatImage, brightness, gray_image, over_brightness, working_size
 from crystal_search.geometry import Box, WindowGrid, window_grid
 
 Probabilities = npt.NDArray[np.float64]
-#: From a network, normalised pixels (height, width), window and step to the windows' logits (n, classes) in reading order.
-Sweep = Callable[[Network, FloatImage, int, int], FloatArray]
+Ints = npt.NDArray[np.int64]
+PixelsT = TypeVar("PixelsT", bound=npt.NDArray[Any])
+#: From a network, normalised pixels (height, width), window, step and which windows count (rows, columns) to the logits (n, classes) of
+#: those that count, in reading order.
+Sweep = Callable[[Network, FloatImage, int, int, BoolMask], FloatArray]
 
 #: Windows in memory at once; more of them are not faster, but each worker would need more memory.
 BATCH = 8
@@ -38,8 +44,8 @@ class Windows:
     probabilities: Probabilities
 
 
-def classify(model: Model, image: Image.Image, drop: Box, um_per_px: float | None, step: int) -> Windows:
-    """Classify every window of the grid over ``drop`` (px of the original image), at each of the model's scales.
+def classify(model: Model, image: Image.Image, drop: Drop, um_per_px: float | None, step: int) -> Windows:
+    """Classify every window over ``drop`` (px of ``image``), at each of the model's scales.
 
     ``um_per_px`` is the image's own scale, None where it is not known; ``step`` is in px at the working resolution. Raises
     ``ImageError`` when the image would be absurdly large there, or when the network does not answer with numbers.
@@ -54,51 +60,100 @@ def sweep_of(chops: ChopsSpec) -> Sweep:
 
 
 def drop_logits(
-    model: Model, image: Image.Image, drop: Box, um_per_px: float | None, step: int, sweep: Sweep
+    model: Model, image: Image.Image, drop: Drop, um_per_px: float | None, step: int, sweep: Sweep
 ) -> tuple[list[Box], FloatArray]:
     """The windows of ``classify`` and their logits (n, classes) before any calibration, with ``sweep`` going over the pixels."""
     boxes: list[Box] = []
     logits: list[FloatArray] = []
+    luminance = image if image.mode == "L" else image.convert("L")
+    chops = model.spec.chops
     for scale in model.spec.scales:
-        width, height = _working_size(model, image, um_per_px, scale)
-        grid = window_grid(
-            drop.scaled(width / image.width, height / image.height, width, height), width, height, model.spec.chops.window, step
-        )
-        pixels = region(normalise_chops(gray(image, (width, height))), grid)
-        logits.append(sweep(model.chops, pixels, grid.window, grid.step))
+        width, height = size_at(model.spec, image.width, image.height, um_per_px, scale)
+        box = drop.box.scaled(width / image.width, height / image.height, width, height)
+        grid = window_grid(box, width, height, chops.window, step, chops.margin)
+        counts = on_drop(grid, drop.mask, width, height, chops.margin)
+        working = gray_image(luminance, (width, height))
+        pixels = over_brightness(region(np.asarray(working), grid), brightness(working))
+        logits.append(sweep(model.chops, pixels, grid.window, grid.step, counts))
         factor_x, factor_y = image.width / width, image.height / height
-        boxes += [window.scaled(factor_x, factor_y, image.width, image.height) for window in grid.windows()]
+        counted = (window for window, one in zip(grid.windows(), counts.flat, strict=True) if one)
+        boxes += [window.scaled(factor_x, factor_y, image.width, image.height) for window in counted]
     answers = np.concatenate(logits)
     if not np.isfinite(answers).all():
         raise ImageError("the chop network's answer is not a number")
     return boxes, answers
 
 
-def _working_size(model: Model, image: Image.Image, um_per_px: float | None, scale: float) -> tuple[int, int]:
-    spec = model.spec
-    width, height = working_size(image.width, image.height, um_per_px, spec.um_per_px / scale, max(1, round(spec.image_width * scale)))
+def on_drop(grid: WindowGrid, mask: BoolMask, width: int, height: int, margin: int) -> BoolMask:
+    """Which windows (rows, columns) of ``grid`` show the drop in their middle, that is ``margin`` px inside of their edges.
+
+    ``mask`` is the drop in the whole image of ``width`` x ``height`` px, at any resolution. What lies between two px of the drop in a row
+    or a column belongs to it: a crystal may be a hole in the mask. Where no window shows the drop, all count.
+    """
+    mask = _between(mask, 0) | _between(mask, 1)
+    rows = _spans(grid.top + margin, grid.rows, grid, height / mask.shape[0], mask.shape[0], margin)
+    columns = _spans(grid.left + margin, grid.columns, grid, width / mask.shape[1], mask.shape[1], margin)
+    area = np.pad(mask.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))  # drop px above and left of each corner
+    (first_row, last_row), (first_column, last_column) = rows, columns
+    inside = (
+        area[np.ix_(last_row, last_column)]
+        - area[np.ix_(first_row, last_column)]
+        - area[np.ix_(last_row, first_column)]
+        + area[np.ix_(first_row, first_column)]
+    )
+    counts: BoolMask = inside > 0
+    return counts if counts.any() else np.ones_like(counts)
+
+
+def _between(mask: BoolMask, axis: int) -> BoolMask:
+    """The px that have one of ``mask``, or are one, on both sides of them along ``axis``."""
+    before = np.logical_or.accumulate(mask, axis=axis)
+    after = np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis=axis), axis)
+    return before & after
+
+
+def _spans(start: int, count: int, grid: WindowGrid, px: float, length: int, margin: int) -> tuple[Ints, Ints]:
+    """First and last + 1 pixel of the mask, of ``px`` px each, that the middle of each window touches along one side."""
+    first = start + grid.step * np.arange(count)
+    last = first + grid.window - 2 * margin
+    return np.clip(np.floor(first / px), 0, length).astype(np.int64), np.clip(np.ceil(last / px), 0, length).astype(np.int64)
+
+
+def needed_size(model: ModelSpec, um_per_px: float | None) -> Wanted:
+    """How many px of an image whose scale is ``um_per_px`` (None: not known) a model works on at most."""
+
+    def wanted(width: int, height: int) -> tuple[int, int]:
+        return max(size_at(model, width, height, um_per_px, scale) for scale in model.scales)
+
+    return wanted
+
+
+def size_at(spec: ModelSpec, image_width: int, image_height: int, um_per_px: float | None, scale: float) -> tuple[int, int]:
+    """Width and height at which a model works on an image at one of its scales. Raises ``ImageError`` where that is absurdly large."""
+    width, height = working_size(image_width, image_height, um_per_px, spec.um_per_px / scale, max(1, round(spec.image_width * scale)))
     if width * height > MAX_WORKING_PIXELS:
         scale_known = f"its scale of {um_per_px} um/px" if um_per_px else "its shape"
         raise ImageError(f"{scale_known} would make the image {width} x {height} px large at the model's resolution")
     return width, height
 
 
-def region(pixels: FloatImage, grid: WindowGrid) -> FloatImage:
+def region(pixels: PixelsT, grid: WindowGrid) -> PixelsT:
     """The part of an image (height, width) that ``grid`` covers; what lies outside of the image repeats its edge."""
     rows = np.clip(np.arange(grid.top, grid.top + grid.height), 0, pixels.shape[0] - 1)
     columns = np.clip(np.arange(grid.left, grid.left + grid.width), 0, pixels.shape[1] - 1)
-    return pixels[np.ix_(rows, columns)]
+    covered: PixelsT = pixels[np.ix_(rows, columns)]  # type: ignore[assignment]
+    return covered
 
 
-def window_logits(network: Network, pixels: FloatImage, window: int, step: int) -> FloatArray:
-    """Logits (n, classes) of the windows of ``pixels`` (height, width) in reading order: the mean of each window's own class map."""
-    return np.concatenate([network(batch).mean(axis=(1, 2), dtype=np.float32) for batch in _batches(pixels, window, step)])
+def window_logits(network: Network, pixels: FloatImage, window: int, step: int, counts: BoolMask) -> FloatArray:
+    """Logits (n, classes) of the windows of ``pixels`` (height, width) that count: the mean of each window's own class map."""
+    return np.concatenate([network(batch).mean(axis=(1, 2), dtype=np.float32) for batch in _batches(pixels, window, step, counts)])
 
 
-def _batches(pixels: FloatImage, window: int, step: int) -> Iterator[FloatImage]:
+def _batches(pixels: FloatImage, window: int, step: int, counts: BoolMask) -> Iterator[FloatImage]:
     """The windows of ``pixels`` as (up to 8, window, window, 1); only one batch is ever copied."""
     views = np.lib.stride_tricks.sliding_window_view(pixels, (window, window))[::step, ::step]
-    rows, columns = np.divmod(np.arange(views.shape[0] * views.shape[1]), views.shape[1])
+    rows, columns = np.nonzero(counts)
     for start in range(0, len(rows), BATCH):
         chosen = slice(start, start + BATCH)
         yield views[rows[chosen], columns[chosen]][..., np.newaxis]

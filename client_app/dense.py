@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from client_app.drop import BoolMask
 from client_app.model import ChopsSpec, FloatArray, Network
 from client_app.preprocess import FloatImage
 
@@ -18,15 +19,15 @@ from client_app.preprocess import FloatImage
 TILE = 1024
 
 
-def dense_logits(chops: ChopsSpec, network: Network, pixels: FloatImage, window: int, step: int) -> FloatArray:
-    """Logits (n, classes) of the windows of ``pixels`` (height, width) in reading order.
+def dense_logits(chops: ChopsSpec, network: Network, pixels: FloatImage, window: int, step: int, counts: BoolMask) -> FloatArray:
+    """Logits (n, classes) of the windows of ``pixels`` (height, width) that count, in reading order; ``counts`` is (rows, columns).
 
     ``step`` must be a multiple of the network's stride, and ``window`` at least as large as its receptive field.
     """
     cells, every = (window - chops.receptive_field) // chops.stride + 1, step // chops.stride
     class_map = dense_map(chops, network, pixels)
     windows = np.lib.stride_tricks.sliding_window_view(class_map, (cells, cells), axis=(0, 1))[::every, ::every]
-    return np.asarray(windows.mean(axis=(-2, -1)).reshape(-1, class_map.shape[-1]), dtype=np.float32)
+    return np.asarray(windows[counts].mean(axis=(-2, -1)), dtype=np.float32)
 
 
 def dense_map(chops: ChopsSpec, network: Network, pixels: FloatImage) -> FloatArray:

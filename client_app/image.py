@@ -8,11 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
-from PIL import Image
 
 from client_app.artscore import Chop, artscore, best_chops
-from client_app.classify import classify
-from client_app.decode import decode_image
+from client_app.classify import classify, needed_size
+from client_app.decode import decode_photo
 from client_app.drop import find_drop
 from client_app.errors import one_line
 from client_app.model import Model
@@ -53,7 +52,7 @@ def score_image(
     start = time.perf_counter()
     picture: bytes | None = None
     try:
-        result, picture = _score(model, wish, image_id, decode_image(read()), um_per_px)
+        result, picture = _score(model, wish, image_id, read(), um_per_px)
     except TryAgainLater:
         raise
     except CrystalSearchError as error:
@@ -66,24 +65,29 @@ def score_image(
     return _timed(result, time.perf_counter() - start), picture
 
 
-def _score(model: Model, wish: Wish, image_id: str, image: Image.Image, um_per_px: float | None) -> tuple[ImageResult, bytes | None]:
+def _score(model: Model, wish: Wish, image_id: str, content: bytes, um_per_px: float | None) -> tuple[ImageResult, bytes | None]:
+    photo = decode_photo(content, needed_size(model.spec, um_per_px))
+    image = photo.pixels
     luminance = image.convert("L")
     drop = find_drop(model, luminance)
     if drop is None:
         result, chops = ImageResult(id=image_id, status=Status.NO_DROP), list[Chop]()
     else:
-        windows = classify(model, luminance, drop.box, um_per_px, wish.step)
+        windows = classify(model, luminance, drop, um_per_px * photo.reduced if um_per_px else None, wish.step)
         score = artscore(windows.probabilities, wish.threshold)
         chops = best_chops(windows, score, wish.chops)
         result = ImageResult(
             id=image_id,
             status=Status.SCORED if score.class_name else Status.UNSURE,
-            drop_box=drop.box.as_tuple(),
+            drop_box=photo.in_file(drop.box).as_tuple(),
             class_name=score.class_name,
             score=BY_NAME[score.class_name].score if score.class_name else None,
             probability=score.probability,
             crystal_probability=score.crystal_probability,
-            chops=[ChopResult(box=chop.box.as_tuple(), class_name=chop.class_name, probability=chop.probability) for chop in chops],
+            chops=[
+                ChopResult(box=photo.in_file(chop.box).as_tuple(), class_name=chop.class_name, probability=chop.probability)
+                for chop in chops
+            ],
         )
     if not wish.wants_overlay(result.status, result.class_name):
         return result, None

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from client_app.errors import one_line
 from client_app.executable import forget_old_builds
+from client_app.memory import DEFAULT_MEMORY_MB, LEAST_MEMORY_MB, MB, check_free_memory, limit_memory
 from client_app.model_folders import MODEL_VARIABLE
+from client_app.priority import lower_priority
+from client_app.providers import Provider, ProviderWish
 from client_app.run import run
 from client_app.self_test import self_test
+from client_app.stop import obey_stop_signals
 from crystal_search import __version__
 from crystal_search.errors import EXIT_DONE, EXIT_SOME_FAILED, EXIT_TRY_LATER, CrystalSearchError, UsageError
 
 PROGRAM = "crystal-search-client"
+_STOPPED = f"{PROGRAM}: stopped; start it again and it continues"
 _MODEL_HELP = f"model folder (default: {MODEL_VARIABLE}; else the one that is asked for, in models/ beside the program or in it)"
 
 
@@ -33,7 +38,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("out", metavar="OUT.zip", type=Path, nargs="?", help="the result; a killed run continues when it is started again")
     parser.add_argument("--model", metavar="DIR", type=Path, help=_MODEL_HELP)
     parser.add_argument("--nthreads", metavar="N", type=_threads, default=1, help="processor threads to use (default: 1)")
-    parser.add_argument("--device", metavar="N", type=int, help="accepted because BOINC may pass it; has no effect yet")
+    parser.add_argument("--device", metavar="N", type=_device, help="GPU to use, as BOINC counts them (default: no GPU)")
+    parser.add_argument(
+        "--provider",
+        metavar="NAME",
+        choices=list(map(str, Provider)),
+        default=str(Provider.AUTO),
+        help=f"what computes: {', '.join(Provider)} (default: auto, the GPU that --device names, or else the CPU)",
+    )
+    parser.add_argument(
+        "--priority",
+        choices=("low", "normal"),
+        default="low",
+        help="low: other programs come first (default); normal: left as it is",
+    )
+    parser.add_argument(
+        "--memory-mb",
+        metavar="N",
+        type=_memory,
+        default=DEFAULT_MEMORY_MB,
+        help=f"most memory to use; an image that needs more fails alone (default: {DEFAULT_MEMORY_MB}, enough for any)",
+    )
     parser.add_argument("--self-test", action="store_true", help="score a built-in image, compare with what is expected, and end")
     parser.add_argument("-v", "--verbose", action="store_true", help="log a line an image, and details of errors")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
@@ -49,21 +74,48 @@ def _threads(text: str) -> int:
     return min(max(threads, 1), 256)
 
 
-def client(arguments: Sequence[str]) -> int:
-    """Run the client and return its exit code; every error is one line on standard error."""
+def _device(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 3:
+        raise argparse.ArgumentTypeError(f"not the number of a GPU: {text!r}")
+    return int(text)
+
+
+def _memory(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < LEAST_MEMORY_MB:
+        raise argparse.ArgumentTypeError(f"not a number of MB from {LEAST_MEMORY_MB} on: {text!r}")
+    return int(text)
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    """What concerns the whole process. Raises ``TryAgainLater`` where the computer has no memory left for it."""
+    if options.priority == "low":
+        lower_priority()
+    check_free_memory(LEAST_MEMORY_MB * MB)
+    limit_memory(options.memory_mb, options.nthreads)
+
+
+def client(arguments: Sequence[str], prepare: Callable[[argparse.Namespace], None] | None = None) -> int:
+    """Run the client and return its exit code; every error is one line on standard error. ``prepare`` is called before the work."""
     details = "-v" in arguments or "--verbose" in arguments
     try:
         options = _parser().parse_args(arguments)
         logging.basicConfig(level=logging.DEBUG if details else logging.WARNING, format="%(message)s", stream=sys.stderr)
+        logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with an image stands in its result
+        if prepare:
+            prepare(options)
         forget_old_builds()
+        provider = ProviderWish(Provider(options.provider), options.device)
         if options.self_test:
-            print(f"self-test passed: {self_test(options.model, options.nthreads)}")
+            print(f"self-test passed: {self_test(options.model, options.nthreads, provider)}")
         elif options.out is None:
             raise UsageError(f"the arguments are required: IN.zip OUT.zip (see {PROGRAM} --help)")
         else:
-            run(options.work_unit, options.out, options.model, options.nthreads)
+            run(options.work_unit, options.out, options.model, options.nthreads, provider, memory_mb=options.memory_mb)
     except KeyboardInterrupt:
-        print(f"{PROGRAM}: stopped; start it again and it continues", file=sys.stderr)
+        print(_STOPPED, file=sys.stderr)
+        return EXIT_TRY_LATER
+    except MemoryError:
+        print(f"{PROGRAM}: not enough memory: start again with a larger --memory-mb; nothing was lost", file=sys.stderr)
         return EXIT_TRY_LATER
     except CrystalSearchError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
@@ -76,20 +128,8 @@ def client(arguments: Sequence[str]) -> int:
     return EXIT_DONE
 
 
-def _stop_once(*_: object) -> NoReturn:
-    """A service manager's SIGTERM reaches the executable's inner program twice; the second one must not disturb the way out."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stopping)  # not SIG_IGN: Python complains of a signal that came just before
-    raise KeyboardInterrupt
-
-
-def _stopping(*_: object) -> None:
-    """It is on its way out already."""
-
-
 def main() -> NoReturn:
     """The entry point of ``crystal-search-client``."""
-    # BOINC and service managers stop a program with this signal; as KeyboardInterrupt it ends the image at hand, too.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop_once)
-    sys.exit(client(sys.argv[1:]))
+    warnings.simplefilter("ignore")
+    obey_stop_signals(_STOPPED)  # BOINC and service managers stop a program that way
+    sys.exit(client(sys.argv[1:], _prepare))

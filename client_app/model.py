@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -18,12 +19,18 @@ from crystal_search.archives import ModelReference, Name, Probability, Sha256, s
 from crystal_search.classes import NAMES
 from crystal_search.errors import SettingsError
 
+CPU_PROVIDER = "CPUExecutionProvider"
+DIRECTML_PROVIDER = "DmlExecutionProvider"
+
 FloatArray = npt.NDArray[np.float32]
 FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,79}\.onnx$")]
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0, le=10_000.0)]
 #: Added to a logit: beyond these a class is chosen or shut out whatever the network says.
 Bias = Annotated[float, msgspec.Meta(ge=-100.0, le=100.0)]
+
+#: How onnxruntime's errors say so.
+_OUT_OF_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
 
 
 class DropSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +44,10 @@ class DropSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChopsSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """The chop network (P12): pixels (N, H, W, 1) -> class map of logits (N, h, w, 13); ``steps`` are those it may slide in."""
+    """The chop network (P12): pixels (N, H, W, 1) -> class map of logits (N, h, w, 13); ``steps`` are those it may slide in.
+
+    ``margin``: it was taught by what lies so many px inside of a window's edges, so windows reach so far beyond the drop.
+    """
 
     file: FileName
     sha256: Sha256
@@ -46,6 +56,7 @@ class ChopsSpec(msgspec.Struct, frozen=True, kw_only=True):
     receptive_field: Pixels
     step: Pixels
     steps: Annotated[tuple[Pixels, ...], msgspec.Meta(min_length=1)]
+    margin: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
     dense_exact: bool
     normalisation: Literal["percentile-92"]
 
@@ -73,26 +84,49 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     calibration: CalibrationSpec
 
 
-class Network:
-    """One ONNX file: an array in, an array out."""
+class Network(Protocol):
+    """Pixels in, an answer out: what is known of a network by those who use it."""
 
-    def __init__(self, content: bytes, threads: int) -> None:
+    @property
+    def content(self) -> bytes:
+        """The ONNX file."""
+
+    @property
+    def provider(self) -> str:
+        """onnxruntime's name of what computes, such as ``CPUExecutionProvider``; several, in order of use, with a comma between."""
+
+    def __call__(self, pixels: FloatImage, /) -> FloatArray:
+        """The first output for ``pixels``, float32 (N, H, W, 1). Raises whatever onnxruntime raises."""
+
+
+class Session:
+    """One ONNX file, opened on one of onnxruntime's execution providers."""
+
+    def __init__(self, content: bytes, threads: int, provider: str = CPU_PROVIDER, details: Mapping[str, str] | None = None) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # an error is raised, and needs no second line
         # A volunteer's computer has other work to do than to wait in a loop.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        if provider == DIRECTML_PROVIDER:  # which can not work with it
+            options.enable_mem_pattern = False
+        self.content = content
+        # Without its own fallback onnxruntime says why a provider fails, instead of going on elsewhere with a word on standard output.
+        self._session = onnxruntime.InferenceSession(content, options, providers=[(provider, dict(details or {}))], enable_fallback=0)
         (self._input,) = (tensor.name for tensor in self._session.get_inputs())
 
     @property
     def provider(self) -> str:
         return str(self._session.get_providers()[0])
 
-    def __call__(self, pixels: FloatImage) -> FloatArray:
-        """The first output for ``pixels``, float32 (N, H, W, 1). Raises whatever onnxruntime raises."""
-        answer: FloatArray = self._session.run(None, {self._input: pixels})[0]
+    def __call__(self, pixels: FloatImage, /) -> FloatArray:
+        try:
+            answer: FloatArray = self._session.run(None, {self._input: pixels})[0]
+        except Exception as error:
+            if any(words in str(error) for words in _OUT_OF_MEMORY):
+                raise MemoryError from error
+            raise
         return answer
 
 
@@ -132,7 +166,7 @@ def load_model(folder: Path, threads: int = 1) -> Model:
     A model is known by its name and by the SHA-256 of its ``model.toml``, which holds the SHA-256 of every network. Raises
     ``SettingsError`` with one line for a model that is missing, damaged, of another format or with classes in another order.
     """
-    onnxruntime.set_default_logger_severity(3)
+    onnxruntime.set_default_logger_severity(4)
     onnxruntime.disable_telemetry_events()
     try:
         text = (folder / MODEL_TOML).read_bytes()
@@ -154,7 +188,7 @@ def read_spec(text: bytes, folder: Path) -> ModelSpec:
     where = folder / MODEL_TOML
     try:
         spec = msgspec.convert(tomllib.loads(text.decode("utf-8")), ModelSpec)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError, msgspec.ValidationError) as error:  # no UTF-8, no TOML, numbers or nests without end
         raise SettingsError(f"{where}: {error}: install this model again, or another one") from error
     if problem := _contradiction(spec):
         raise SettingsError(f"{where}: {problem}: install this model again, or another one")
@@ -174,12 +208,14 @@ def _contradiction(spec: ModelSpec) -> str | None:
         return f"step {max(chops.steps)} is larger than the window of {chops.window} px and would leave gaps"
     if chops.receptive_field > chops.window:
         return f"the receptive field of {chops.receptive_field} px is larger than the window of {chops.window} px"
+    if 2 * chops.margin >= chops.window:
+        return f"a margin of {chops.margin} px leaves nothing of the window of {chops.window} px"
     if chops.dense_exact and any(step % chops.stride for step in chops.steps):
         return f"dense_exact needs steps that are multiples of the stride {chops.stride}"
     return None
 
 
-def _network(folder: Path, file: str, sha256: str, threads: int) -> Network:
+def _network(folder: Path, file: str, sha256: str, threads: int) -> Session:
     """The network in ``file``; what is checked is what is loaded."""
     path = folder / file
     try:
@@ -191,7 +227,7 @@ def _network(folder: Path, file: str, sha256: str, threads: int) -> Network:
             f"{path} does not match its SHA-256 in {MODEL_TOML}: the file is damaged or was changed, install this model again"
         )
     try:
-        return Network(content, threads)
+        return Session(content, threads)
     except Exception as error:  # onnxruntime's errors share no base class of their own
         raise SettingsError(f"{path} is not a network that this program can run ({one_line(error)}): install this model again") from error
 

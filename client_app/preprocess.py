@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,19 +26,38 @@ def working_size(width: int, height: int, um_per_px: float | None, model_um_per_
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 
-def gray(image: Image.Image, size: tuple[int, int]) -> FloatImage:
-    """The image as float32 luminance 0-255, shape (height, width), resampled to ``size`` = (width, height) with antialiasing."""
+def gray_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The image in mode L, resampled to ``size`` = (width, height) with antialiasing.
+
+    A whole factor is taken out first by averaging blocks of pixels: eight times as fast at factor 2, and what a JPEG decoded at half its
+    size looks like.
+    """
     luminance = image if image.mode == "L" else image.convert("RGB").convert("L")
-    if luminance.size != size:
-        luminance = luminance.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
-    pixels: FloatImage = np.asarray(luminance, dtype=np.float32)
+    return luminance if luminance.size == size else luminance.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0)
+
+
+def gray(image: Image.Image, size: tuple[int, int]) -> FloatImage:
+    """``gray_image`` as float32 luminance 0-255, shape (height, width)."""
+    pixels: FloatImage = np.asarray(gray_image(image, size), dtype=np.float32)
     return pixels
 
 
 def normalise_chops(luminance: FloatImage) -> FloatImage:
     """Luminance (height, width) of a *whole* image divided by its 92nd percentile, 0 to 1.6: the input of the chop network."""
-    reference = max(float(np.percentile(luminance, BRIGHTNESS_PERCENTILE)), 1.0)
-    normalised: FloatImage = np.minimum(luminance / reference, BRIGHTNESS_CEILING).astype(np.float32)
+    return over_brightness(luminance, max(float(np.percentile(luminance, BRIGHTNESS_PERCENTILE)), 1.0))
+
+
+def brightness(luminance: Image.Image) -> float:
+    """What ``normalise_chops`` divides an image of mode L by, from its histogram: the 92nd percentile, at least 1."""
+    histogram = np.cumsum(luminance.histogram())
+    place = BRIGHTNESS_PERCENTILE / 100 * (int(histogram[-1]) - 1)
+    below, above = (int(np.searchsorted(histogram, rank, side="right")) for rank in (math.floor(place), math.ceil(place)))
+    return max(below + (place - math.floor(place)) * (above - below), 1.0)
+
+
+def over_brightness(luminance: npt.NDArray[np.generic], reference: float) -> FloatImage:
+    """Luminance (height, width) over ``reference``, 0 to 1.6."""
+    normalised: FloatImage = np.minimum(luminance.astype(np.float32) / np.float32(reference), np.float32(BRIGHTNESS_CEILING))
     return normalised
 
 

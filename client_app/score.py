@@ -10,8 +10,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -25,6 +24,9 @@ from client_app.errors import ImageError
 from client_app.image import Wish, score_image
 from client_app.model import Model, load_model
 from client_app.model_folders import MODEL_VARIABLE, default_model_folder
+from client_app.parallel import in_parallel
+from client_app.providers import Provider, ProviderWish, accelerated
+from client_app.scales import Scales, read_scales
 from crystal_search import __version__
 from crystal_search.archives import MAX_CHOPS, ImageResult, Status
 from crystal_search.atomic import atomic_file, write_atomically
@@ -143,9 +145,10 @@ def _unique_names(depths: dict[Path, int]) -> dict[str, Path]:
 class _Partial:
     """The rows so far. Kept are those of unchanged files under the same model and settings."""
 
-    def __init__(self, path: Path, key: str) -> None:
+    def __init__(self, path: Path, key: str, scales: Scales) -> None:
         self._path = path
         self._key = key
+        self._scales = scales
         self._lock = threading.Lock()
         self._file: TextIO | None = None
 
@@ -158,10 +161,11 @@ class _Partial:
             return rows
         for line in lines:
             try:
-                key, stamp, row = msgspec.json.decode(line, type=tuple[str, list[int], Row])
+                key, scale, stamp, row = msgspec.json.decode(line, type=tuple[str, float | None, list[int], Row])
             except msgspec.DecodeError:
                 continue
-            if key == self._key and row.image in files and stamp == _stamp(files[row.image]):
+            same = key == self._key and scale == self._scales.of(row.image)
+            if same and row.image in files and stamp == _stamp(files[row.image]):
                 rows[row.image] = row
         return rows
 
@@ -182,7 +186,7 @@ class _Partial:
         self._path.unlink(missing_ok=True)
 
     def _line(self, row: Row, file: Path) -> str:
-        return json.dumps([self._key, _stamp(file), asdict(row)]) + "\n"
+        return json.dumps([self._key, self._scales.of(row.image), _stamp(file), asdict(row)]) + "\n"
 
 
 def _stamp(file: Path) -> list[int]:
@@ -192,24 +196,6 @@ def _stamp(file: Path) -> list[int]:
     except OSError:
         return []
     return [status.st_size, status.st_mtime_ns]
-
-
-def in_parallel(function: Callable[[_ItemT], _ResultT], items: Iterable[_ItemT], workers: int) -> Generator[_ResultT]:
-    """``function`` of each item, as they get ready, on ``workers`` threads; few items wait at any time, so that memory stays small."""
-    with ThreadPoolExecutor(workers) as pool:
-        pending: set[Future[_ResultT]] = set()
-        try:
-            for item in items:
-                pending.add(pool.submit(function, item))
-                if len(pending) > workers:
-                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
-            while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 # ---- the command ------------------------------------------------------------------------------------------------
@@ -224,13 +210,13 @@ def _read(file: Path) -> bytes:
         raise ImageError(f"the file can not be read ({error.strerror})") from error
 
 
-def score_files(files: dict[str, Path], out: Path, model: Model, wish: Wish, um_per_px: float | None, workers: int) -> list[Row]:
+def score_files(files: dict[str, Path], out: Path, model: Model, wish: Wish, scales: Scales, workers: int) -> list[Row]:
     """Score ``files`` (name in the table -> file) into ``out`` and return the rows in the order of ``files``.
 
     Raises ``TryAgainLater`` where ``out`` can not be written; what is done by then is kept for the next call.
     """
-    settings = [model.reference.sha256, wish.step, wish.threshold, wish.chops, sorted(wish.overlays), um_per_px, __version__]
-    partial = _Partial(out / PARTIAL_NAME, json.dumps(settings))
+    settings = [model.reference.sha256, wish.step, wish.threshold, wish.chops, sorted(wish.overlays), __version__]
+    partial = _Partial(out / PARTIAL_NAME, json.dumps(settings), scales)
     try:
         out.mkdir(parents=True, exist_ok=True)
         # What failed has no picture and is tried again: it may have been a network drive.
@@ -238,7 +224,7 @@ def score_files(files: dict[str, Path], out: Path, model: Model, wish: Wish, um_
         with partial.writing((row, files[name]) for name, row in rows.items()):
 
             def score_one(name: str) -> Row:
-                result, picture = score_image(model, wish, "0" * 32, lambda: _read(files[name]), um_per_px)
+                result, picture = score_image(model, wish, "0" * 32, lambda: _read(files[name]), scales.of(name))
                 if picture is not None:
                     write_atomically(_overlay_path(out, name), picture)
                 row = Row.of(name, result, model)
@@ -317,6 +303,19 @@ def _refuse_foreign(path: Path, files: dict[str, Path]) -> None:
 @click.option("--chops", type=click.IntRange(0, MAX_CHOPS), default=5, show_default=True, help="Best chops to draw.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Images at once. [default: one a processor]")
 @click.option("--um-per-px", type=click.FloatRange(0.0, 1000.0, min_open=True), help="Scale of the images, where it is known.")
+@click.option(
+    "--scales",
+    "scales_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV with the columns image (as in scores.csv) and um_per_px; --um-per-px is for the images without.",
+)
+@click.option(
+    "--provider",
+    type=click.Choice(list(map(str, Provider))),
+    default=str(Provider.AUTO),
+    help="What computes. [default: auto, the GPU that --device names, or else the CPU]",
+)
+@click.option("--device", type=click.IntRange(0, 999), help="Number of the GPU. [default: no GPU with auto, otherwise the first]")
 def score(
     paths: tuple[Path, ...],
     out: Path,
@@ -326,6 +325,9 @@ def score(
     chops: int,
     workers: int | None,
     um_per_px: float | None,
+    scales_file: Path | None,
+    provider: str,
+    device: int | None,
 ) -> None:
     """Score images: PATHs are folders, searched for images at any depth, and files.
 
@@ -334,8 +336,9 @@ def score(
     """
     files = find_images(paths)
     _refuse_foreign(out / CSV_NAME, files)
-    loaded = load_model(model or default_model_folder())
+    loaded = accelerated(load_model(model or default_model_folder()), ProviderWish(Provider(provider), device), threads=1)
+    scales = read_scales(scales_file, files, um_per_px) if scales_file else Scales(um_per_px)
     wish = Wish(loaded.step(step), loaded.spec.threshold if threshold is None else threshold, chops, frozenset({"all"}))
     with _stopped_by_sigterm():
-        rows = score_files(files, out, loaded, wish, um_per_px, workers or _processors())
+        rows = score_files(files, out, loaded, wish, scales, workers or _processors())
     click.echo(summary(rows, out))

@@ -14,6 +14,7 @@ import msgspec
 
 from client_app.model import load_model
 from client_app.model_folders import MODEL_TOML, default_model_folder
+from client_app.providers import ProviderWish
 from client_app.run import run
 from crystal_search.archives import (
     FORMAT_VERSION,
@@ -60,14 +61,14 @@ class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     drop_box: PixelBox
 
 
-def self_test(model_folder: Path | None = None, threads: int = 1) -> str:
+def self_test(model_folder: Path | None = None, threads: int = 1, provider: ProviderWish | None = None) -> str:
     """Score the picture with the model in ``model_folder`` (None: the default one) and compare; returns what to tell a person, in one line.
 
     Raises ``SelfTestFailed`` with one line for whatever goes wrong.
     """
     folder = model_folder or default_model_folder()
     try:
-        results = _score(folder, threads)
+        results = _score(folder, threads, provider)
         found, expected = results.images[0], _expected(folder, results)
         if problem := unsound(found) or (expected and difference(found, expected)):
             raise SelfTestFailed(problem)
@@ -101,7 +102,7 @@ def difference(found: ImageResult, expected: Expected) -> str | None:
 
 def write_expected(folder: Path) -> Path:
     """Score the picture here and keep the result in the model's folder as what every other computer is expected to get."""
-    results = _score(folder, threads=1)
+    results = _score(folder)
     found = results.images[0]
     if problem := unsound(found):
         raise SelfTestFailed(problem)
@@ -119,16 +120,16 @@ def write_expected(folder: Path) -> Path:
     return folder / EXPECTED
 
 
-def _score(folder: Path, threads: int) -> Results:
+def _score(folder: Path, threads: int = 1, provider: ProviderWish | None = None) -> Results:
     """The picture in a work unit, run as any other, and its result read and checked as a server does."""
-    reference = load_model(folder, threads).reference
+    reference = load_model(folder).reference
     with tempfile.TemporaryDirectory(prefix="crystal-search-self-test-") as name:
         work_unit, out = Path(name) / "in.zip", Path(name) / "out.zip"
         content, key = PICTURE.read_bytes(), random_id()
         image = WorkImage(id=key, file=f"{key}.jpg", sha256=sha256_hex(content))
         manifest = Manifest(format_version=FORMAT_VERSION, name=work_unit_name("self-test", 1), model=reference, images=[image])
         write_work_unit(work_unit, manifest, {image.file: content})
-        run(work_unit, out, folder, threads)
+        run(work_unit, out, folder, threads, provider)
         results = read_results(out)
         check_results(results, manifest)
         if results.images[0].status is not Status.FAILED and read_overlay(out, key) is None:

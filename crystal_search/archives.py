@@ -293,7 +293,7 @@ def _read_entry(path: Path, archive: zipfile.ZipFile, name: str, limit: int) -> 
             content = file.read(limit + 1)
     except KeyError as error:
         raise ArchiveError(f"{path.name}: {name} is missing") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
         raise ArchiveError(f"{path.name}: {name} can not be read ({error})") from error
     except OSError as error:
         raise _unreadable(path, f"{name} ", error) from error

@@ -119,16 +119,17 @@ def _grow(start: int, end: int, extent: int, window: int, step: int) -> tuple[in
     return first, count
 
 
-def window_grid(drop: Box, image_width: int, image_height: int, window: int, step: int) -> WindowGrid:
-    """The windows that cover a drop's box: each side grows until it is window + k x step, with the smallest k that covers it.
+def window_grid(drop: Box, image_width: int, image_height: int, window: int, step: int, margin: int = 0) -> WindowGrid:
+    """The windows that cover a drop's box and ``margin`` px around it, as far as there is image: each side grows until it is
+    window + k x step, with the smallest k that covers it.
 
     The box grows evenly to both sides and is shifted into the image where it would leave it; what does not fit even then
     is left to edge replication. There is no extra window flush with the edge. Raises ``ValueError`` for a box outside the image.
     """
-    if window < 1 or step < 1:
-        raise ValueError(f"window and step must be at least 1 px, not {window} and {step}")
+    if window < 1 or step < 1 or margin < 0:
+        raise ValueError(f"window and step must be at least 1 px and margin at least 0, not {window}, {step} and {margin}")
     if drop.x0 < 0 or drop.y0 < 0 or drop.x1 > image_width or drop.y1 > image_height:
         raise ValueError(f"drop box {drop.as_tuple()} leaves the image of {image_width} x {image_height} px")
-    left, columns = _grow(drop.x0, drop.x1, image_width, window, step)
-    top, rows = _grow(drop.y0, drop.y1, image_height, window, step)
+    left, columns = _grow(max(drop.x0 - margin, 0), min(drop.x1 + margin, image_width), image_width, window, step)
+    top, rows = _grow(max(drop.y0 - margin, 0), min(drop.y1 + margin, image_height), image_height, window, step)
     return WindowGrid(left, top, columns, rows, window, step)

@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import func, select
@@ -131,9 +132,10 @@ def _print_scores(
     written: set[tuple[str, int, Well]],
 ) -> None:
     """One row a drop: the ARTscore, whether it is in XtalTrak's score table, what people said, and what is known of the drop."""
-    table = Table(title="ARTscores, what people said, and what is known", header_style="bold")
-    for column in ("plate", "insp.", "drop", "ARTscore", "class", "prob.", "in XtalTrak", "person", "known"):
-        table.add_column(column, justify="right" if column == "prob." else "left")
+    table = Table(title="ARTscores, what people said, and what is known", header_style="bold", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for column in ("plate", "insp.", "drop", "ARTscore", "prob.", "XtalTrak", "person", "known"):
+        # In a narrow terminal a class may take two lines; a cut barcode would be none.
+        table.add_column(column, justify="right" if column == "prob." else "left", no_wrap=column != "ARTscore")
     for (plate, number), drops in tiles.items():
         for tile in drops:
             row = BY_NAME[tile.class_name] if tile.class_name else None
@@ -142,8 +144,7 @@ def _print_scores(
                 plate,
                 str(number),
                 tile.drop.label,
-                f"[{colour}]■[/] {row.score}" if row else (tile.status or "not scored").replace("_", " "),
-                row.title if row else "",
+                f"[{colour}]■[/] {row.score} {row.title}" if row else (tile.status or "not scored").replace("_", " "),
                 f"{tile.probability:.2f}" if tile.probability is not None else "",
                 "" if row is None else "yes" if (plate, number, tile.drop.well) in written else "withheld",
                 tile.person or "",
@@ -162,7 +163,8 @@ def _print_scores(
             if plate == chosen and (plate, number, tile.drop.well) in known
         ]
         right = sum(group == truth_group or (truth_group == "empty" and group in ("no_drop", "clear")) for group, truth_group in judged)
-        console.print(f"Group as known: {right} of {len(judged)} {title}")
+        unknown = sum(plate == chosen for (plate, _), drops in tiles.items() for _ in drops) - len(judged)
+        console.print(f"Group as known: {right} of {len(judged)} {title}" + (f" ({unknown} more without a label)" if unknown else ""))
 
 
 def _group(tile: PlateTile) -> str | None:

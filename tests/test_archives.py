@@ -353,6 +353,16 @@ def test_an_impossible_place_in_an_archive_is_the_archives_fault(work_unit: Path
     refuse(lambda: open_all(work_unit), "Invalid argument")
 
 
+def test_a_name_that_is_said_to_be_text_and_is_not(work_unit: Path) -> None:
+    """Bit 11 of the flags says that a name is UTF-8; the directory is right, the header before the image is not."""
+    content = bytearray(work_unit.read_bytes())
+    header = content.index(b"PK\x03\x04", 1)
+    content[header + 6 : header + 8] = struct.pack("<H", 0x800)
+    content[header + 30] = 0xFF
+    work_unit.write_bytes(content)
+    refuse(lambda: open_all(work_unit), "can not be read", "utf-8")
+
+
 def test_a_nested_archive_is_just_an_image_that_is_none(tmp_path: Path, work_unit: Path) -> None:
     inner = work_unit.read_bytes()
     wanted, _ = manifest(1, images=[WorkImage(id=IDS[0], file=f"{IDS[0]}.jpg", sha256=sha256_hex(inner))])

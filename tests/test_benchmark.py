@@ -6,6 +6,8 @@ import itertools
 import platform
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,13 +18,13 @@ import onnx
 import pytest
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 from tiny_model import FIELD, STRIDE, WINDOW, encoded, picture, write_model
 
 from benchmarks.cli import benchmark
 from benchmarks.machine import Others, environment, peak_bytes
 from benchmarks.scoring import wells as wells_module
 from benchmarks.scoring.child import answer
-from benchmarks.scoring.int8 import crops_of
 from benchmarks.scoring.jobs import FindDrops, LeftOut, Quantise, ScoreSizes, ScoreWells, Sized, Well, Wells, ask
 from benchmarks.scoring.macs import conv_macs, macs_of_runs
 from benchmarks.scoring.measure import square
@@ -35,6 +37,7 @@ from client_app.model import load_model
 from client_app.model_folders import default_model_folder
 from crystal_search.errors import SettingsError, UsageError
 from crystal_search.geometry import Box
+from training.int8 import crops_of
 
 DROP_BOX = (64, 48, 192, 144)
 
@@ -143,8 +146,8 @@ def test_one_at_a_time_is_the_reference_in_the_same_order(model: Path) -> None:
         seen.append(window.shape)
         return chops(window)
 
-    alone = one_at_a_time(one)(chops, pixels, WINDOW, STRIDE)
-    np.testing.assert_allclose(alone, window_logits(chops, pixels, WINDOW, STRIDE), rtol=1e-5)
+    alone = one_at_a_time(one)(chops, pixels, WINDOW, STRIDE, np.ones((3, 5), np.bool_))
+    np.testing.assert_allclose(alone, window_logits(chops, pixels, WINDOW, STRIDE, np.ones((3, 5), np.bool_)), rtol=1e-5)
     assert seen == [(1, WINDOW, WINDOW, 1)] * 15
 
 
@@ -270,8 +273,8 @@ def test_what_this_process_computes_is_its_own() -> None:
 
 
 def test_the_best_repeat_counts(model: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first well's first look is not counted; then each well is scored three times."""
-    seconds = iter([0.1, 5, 3, 4, 2, 8, 9, 7, 7, 6])
+    """The first well's first look is not counted; then all wells are scored three times, and once to count multiplications."""
+    seconds = iter([0.1, 5, 2, 7, 3, 8, 7, 4, 9, 6, 0.1, 0.1, 0.1])
 
     def score(*_: Any) -> Well:
         return Well(seconds=next(seconds), stages={}, windows=1, class_name=None, crystal_probability=0)
@@ -280,6 +283,22 @@ def test_the_best_repeat_counts(model: Path, images: Path, monkeypatch: pytest.M
     found = answer(job(model, images, "batched-fp32", repeats=3))
     assert isinstance(found, Wells)
     assert [well.seconds for well in found.wells] == [3, 2, 6]
+
+
+def test_wells_scored_side_by_side_share_the_time(model: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at once, two threads: neither gets done before both are under way, and each counts half of its seconds."""
+    together = threading.Barrier(2, timeout=20)
+    alone = itertools.chain([True], itertools.repeat(False, 2), itertools.repeat(True))
+
+    def score(*_: Any) -> Well:
+        if not next(alone):
+            together.wait()
+        return Well(seconds=3, stages={"network": 2}, windows=1, class_name=None, crystal_probability=0)
+
+    monkeypatch.setattr("benchmarks.scoring.child.score_well", score)
+    found = answer(msgspec.structs.replace(job(model, images, "dense-fp32"), threads=2))
+    assert isinstance(found, Wells)
+    assert {(well.seconds, well.stages["network"]) for well in found.wells} == {(1.5, 1)}
 
 
 def test_a_process_gets_its_threads_and_no_graphics_card() -> None:
@@ -324,7 +343,7 @@ def test_drop_sizes(model: Path, images: Path) -> None:
 
 
 def test_int8_is_calibrated_on_drops_only(model: Path, images: Path) -> None:
-    crops = crops_of(load_model(model), sorted(images.iterdir()), 16)
+    crops = crops_of(load_model(model), [partial(Image.open, path) for path in sorted(images.iterdir())], 16)
     assert [crop.shape for crop in crops] == [(96, 128)] * 3
 
 

@@ -20,11 +20,13 @@ from tiny_model import GRAY, picture, write_model
 from client_app.classify import calibrated, classify
 from client_app.drop import find_drop
 from client_app.model import load_model
+from client_app.model_folders import default_model_folder
+from client_app.scales import scale_of
 from crystal_search.classes import NAMES, Group
 from crystal_search.errors import SettingsError, TryAgainLater, UsageError
 from training.calibration.cli import calibrate, drawn_halves
 from training.calibration.fit import Images, bias_of_groups, fit, largest, log_loss, spec_of
-from training.calibration.looked import DrawnWell, Looked, scale_of
+from training.calibration.looked import DrawnWell, Looked
 from training.calibration.rules import Answers, Row, choose, choose_by_recall, class_rule, group_rule, table
 from training.evaluation.sample import CRYSTAL, GROUPS
 from training.synthetic import SyntheticWell, draw_well
@@ -96,6 +98,13 @@ def test_false_crystals_count_more_than_the_mean() -> None:
     low, middle, high = table(WELLS, class_rule, (0.45, 0.6, 0.85))
     assert choose([low, middle, high]) is middle
     assert choose([low]) is low
+
+
+def test_of_thresholds_that_are_as_good_as_each_other_the_middle_one_is_chosen() -> None:
+    """Within a point of 0.8 are 0.3, 0.4, 0.5 and 0.7; the lower of the two in the middle is 0.4. At 0.1 too many are false."""
+    means = {0.1: 0.9, 0.2: 0.75, 0.3: 0.792, 0.4: 0.795, 0.5: 0.8, 0.6: 0.7, 0.7: 0.793}
+    rows = [Row(threshold, (mean,) * 4, 0.06 if threshold == 0.1 else 0.05) for threshold, mean in means.items()]
+    assert choose(rows[::-1]).threshold == 0.4
 
 
 def test_a_wanted_recall_gets_the_largest_threshold_that_reaches_it() -> None:
@@ -198,7 +207,7 @@ def test_logits_are_those_that_the_client_classifies_by(tmp_path: Path) -> None:
     logits = image_logits(model, image, 5.0)
     assert drop is not None
     assert logits is not None
-    expected = classify(model, image, drop.box, 5.0, 16).probabilities
+    expected = classify(model, image, drop, 5.0, 16).probabilities
     np.testing.assert_allclose(calibrated(logits, model.spec.calibration), expected, atol=1e-5)
     assert image_logits(model, picture(drop=False), None) is None
 
@@ -216,7 +225,7 @@ def test_a_drawn_well_tells_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for class_name, group, empty in (("spherulites", Group.OTHER, False), (None, Group.CLEAR, True), ("clear", Group.CLEAR, False)):
         monkeypatch.setattr("training.calibration.looked.draw_well", drawer(class_name))
-        opened = DrawnWell(1, "any").open()
+        opened = DrawnWell(1, "any").open(load_model(default_model_folder()).spec)
         assert (opened.group, opened.empty) == (group, empty)
 
 

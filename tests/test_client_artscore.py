@@ -131,9 +131,9 @@ def shown(windows: np.ndarray, count: int, threshold: float = 0.85, boxes: list[
 
 
 def test_the_most_probable_chops_come_first_rim_and_clear_last() -> None:
-    windows = table({"clear": 0.99}, {"precipitate": 0.6}, {"rim": 0.98}, {"other": 0.9}, {"clear_with_other_features": 0.97})
-    assert shown(windows, 5) == [("other", 0.9), ("precipitate", 0.6), ("clear", 0.99), ("rim", 0.98), ("clear_with_other_features", 0.97)]
-    assert shown(windows, 2) == [("other", 0.9), ("precipitate", 0.6)]
+    windows = table({"clear": 0.99}, {"precipitate": 0.7}, {"rim": 0.98}, {"other": 0.9}, {"clear_with_other_features": 0.97})
+    assert shown(windows, 5) == [("other", 0.9), ("precipitate", 0.7), ("clear", 0.99), ("rim", 0.98), ("clear_with_other_features", 0.97)]
+    assert shown(windows, 2) == [("other", 0.9), ("precipitate", 0.7)]
 
 
 def test_the_chop_that_scored_the_drop_is_always_shown() -> None:
@@ -145,6 +145,16 @@ def test_the_chop_that_scored_the_drop_is_always_shown() -> None:
 def test_the_chop_that_scored_the_drop_is_shown_under_the_class_that_it_reached() -> None:
     windows = table({"crystals_bad_form": 0.4, "precipitate": 0.5})
     assert shown(windows, 5, threshold=0.3) == [("crystals_bad_form", 0.4)]
+
+
+def test_the_chop_of_the_crystal_probability_is_shown_from_a_tenth_on() -> None:
+    """Two crystal classes with 0.3 and 0.2 beside 0.5 of precipitate: the drop is ranked by their sum, so that place is shown."""
+    likely = {"crystals_bad_form": 0.3, "crystals_overnucleated": 0.2, "precipitate": 0.5}
+    windows = table(*({"precipitate": 0.99 - n / 100} for n in range(6)), likely)
+    assert shown(windows, 3) == [("precipitate", 0.99), ("precipitate", 0.98), ("crystals_bad_form", 0.3)]
+    assert shown(windows, 1) == [("precipitate", 0.99)], "the chop that scored the drop comes first"
+    hardly = {"crystals_bad_form": 0.05, "crystals_overnucleated": 0.04, "precipitate": 0.91}
+    assert shown(table({"precipitate": 0.99}, {"precipitate": 0.98}, hardly), 2) == [("precipitate", 0.99), ("precipitate", 0.98)]
 
 
 def test_no_chops_when_none_are_asked_for() -> None:

@@ -103,6 +103,8 @@ def test_no_folder_at_all(tmp_path: Path) -> None:
         ("drop_sha256", '"short"', "sha256"),
         ("name", "1", "name"),
         ("name", '"a', "model.toml"),
+        ("name", "1" * 5000, "model.toml"),
+        ("scales", "[" * 3000 + "]" * 3000, "model.toml"),
     ],
 )
 def test_a_toml_that_is_wrong_is_refused(tmp_path: Path, key: str, value: str, words: str) -> None:

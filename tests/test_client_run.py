@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
 import random
 import re
@@ -11,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,8 @@ from PIL import Image
 from tiny_model import chop_network, encoded, picture, write_model
 
 from client_app import run as run_module
-from client_app.checkpoint import Checkpoint
+from client_app.checkpoint import Checkpoint, Saved
+from client_app.image import score_image
 from client_app.main import client
 from client_app.model import load_model
 from client_app.run import run
@@ -92,6 +95,24 @@ def test_the_result_answers_the_work_unit(tmp_path: Path, model: Path) -> None:
     assert results.provider == "CPUExecutionProvider"
     assert all(image.seconds > 0 for image in results.images)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.zip", "out.zip"], "no checkpoint, no progress file is left"
+
+
+def test_as_many_images_at_once_as_threads_and_the_same_result(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first two images end only when both are under way; the order of the result is the manifest's, whatever ends first."""
+    work_unit(tmp_path / "in.zip", model, GOOD, CLEAR, EMPTY, b"no image", CLEAR)
+    run(tmp_path / "in.zip", tmp_path / "one.zip", model, threads=1)
+    together = threading.Barrier(2, timeout=20)
+    original, begun = score_image, itertools.count()
+
+    def slow_at_first(*arguments: Any) -> Any:
+        if (number := next(begun)) < 2:
+            together.wait()
+        time.sleep(0.2 if number == 0 else 0.0)
+        return original(*arguments)
+
+    monkeypatch.setattr("client_app.run.score_image", slow_at_first)
+    run(tmp_path / "in.zip", tmp_path / "two.zip", model, threads=2)
+    assert content_of(tmp_path / "two.zip") == content_of(tmp_path / "one.zip")
 
 
 def test_the_manifest_overrides_the_model(tmp_path: Path, model: Path) -> None:
@@ -306,7 +327,7 @@ def test_a_checkpoint_spares_the_work(killed: Path, tmp_path: Path, model: Path,
     assert not killed.exists()
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "swapped", "text", "other format", "folder"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "swapped", "text", "other format", "no text", "folder"])
 def test_a_damaged_checkpoint_is_ignored(killed: Path, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
     first, second = sorted(killed.iterdir())
     content = bytearray(first.read_bytes())
@@ -323,6 +344,9 @@ def test_a_damaged_checkpoint_is_ignored(killed: Path, tmp_path: Path, model: Pa
         first.write_text("hello", encoding="ascii")
     elif damage == "other format":
         payload = msgspec.msgpack.encode({"some": "thing"})
+        first.write_bytes(hashlib.sha256(payload).digest() + payload)
+    elif damage == "no text":
+        payload = msgspec.msgpack.encode({"key": "abcd"}).replace(b"abcd", b"\xff\xfe\xfd\xfc")
         first.write_bytes(hashlib.sha256(payload).digest() + payload)
     elif damage == "folder":
         first.rename(first.with_suffix(".away"))
@@ -361,7 +385,9 @@ def test_a_result_that_is_there_is_left_alone(tmp_path: Path, model: Path, monke
     work_unit(tmp_path / "in.zip", model, GOOD)
     run(tmp_path / "in.zip", tmp_path / "out.zip", model, threads=1)
     before = (tmp_path / "out.zip").stat().st_mtime_ns, (tmp_path / "out.zip").read_bytes()
-    Checkpoint(tmp_path / "out.zip.checkpoint", "old").save(ImageResult(id="a" * 32, status=Status.NO_DROP), None)
+    Checkpoint(tmp_path / "out.zip.checkpoint", "old").save(
+        Saved(ImageResult(id="a" * 32, status=Status.NO_DROP), None, "CPUExecutionProvider")
+    )
     assert start_over(tmp_path, tmp_path / "not even a model", monkeypatch) == 0
     assert ((tmp_path / "out.zip").stat().st_mtime_ns, (tmp_path / "out.zip").read_bytes()) == before
     assert not (tmp_path / "out.zip.checkpoint").exists(), "killed between result and cleaning up"
@@ -501,13 +527,16 @@ def test_a_client_that_is_asked_to_stop_keeps_its_work(tmp_path: Path, model: Pa
     assert not (tmp_path / "out.zip").exists()
 
 
-def test_as_boinc_starts_it(tmp_path: Path, model: Path) -> None:
-    """The wrapper appends ``--nthreads`` and ``--device``; a quiet client writes nothing."""
+@pytest.mark.parametrize(
+    ("device", "words"), [((), ""), (("--device", "0"), "this onnxruntime has no provider for a GPU: using the CPU\n")], ids=["cpu", "gpu"]
+)
+def test_as_boinc_starts_it(tmp_path: Path, model: Path, device: tuple[str, ...], words: str) -> None:
+    """The wrapper appends ``--nthreads``, and ``--device`` where a GPU is kept free for us; a quiet client writes nothing."""
     work_unit(tmp_path / "in.zip", model, GOOD)
     process = start(
-        "in.zip", "out.zip", "--nthreads", "2.000000", "--device", "0", cwd=tmp_path, env=os.environ | {"CRYSTAL_SEARCH_MODEL": str(model)}
+        "in.zip", "out.zip", "--nthreads", "2.000000", *device, cwd=tmp_path, env=os.environ | {"CRYSTAL_SEARCH_MODEL": str(model)}
     )
-    assert process.communicate() == ("", "")
+    assert process.communicate() == ("", words)
     assert process.returncode == 0
     assert read_results(tmp_path / "out.zip").images[0].score == "23"
 
@@ -543,7 +572,7 @@ def test_exit_codes(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[s
 def test_an_error_that_nobody_foresaw_is_one_line_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("two\nlines")
 
     monkeypatch.setattr("client_app.main.run", broken)

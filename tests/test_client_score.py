@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tiny_model import encoded, picture, write_model
 
 from client_app import score as module
 from client_app.score import COLUMNS, find_images, in_parallel, score
+from crystal_search.archives import ImageResult, Status
 from crystal_search.cli import main
 from crystal_search.errors import SettingsError, TryAgainLater, UsageError
 
@@ -267,6 +269,42 @@ def test_an_image_that_changed_is_scored_again(stopped: Path, plate: Path, model
     assert rows(stopped)[0]["class"] == "clear"
 
 
+def test_each_image_has_the_scale_that_a_table_gives_it(tmp_path: Path, model: Path) -> None:
+    """The model works at 4 um/px with windows of 32 px: at 8 um/px they are 16 px of the picture, at 2 um/px 64 px, unknown 32 px."""
+    plate = tmp_path / "plate"
+    plate.mkdir()
+    for name in ("coarse.png", "fine.png", "guess.png", "unsaid.png"):
+        (plate / name).write_bytes(CRYSTAL)
+    scales = tmp_path / "scales.csv"
+    scales.write_text("file;um_per_px;plate\ncoarse.png;8;P1\nfine.png;2.0;P1\nguess.png;8?;P1\nother.png;1;P1\n", encoding="utf-8")
+    seen: dict[str, float | None] = {}
+
+    def spy(_: object, __: object, ___: str, read: Callable[[], bytes], um_per_px: float | None) -> tuple[ImageResult, None]:
+        seen[str(len(seen))] = um_per_px
+        return ImageResult(id="0" * 32, status=Status.NO_DROP), None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "score_image", spy)
+        call(model, plate, "--out", tmp_path / "out", "--scales", scales, "--um-per-px", "4", "--workers", "1")
+    assert list(seen.values()) == [8.0, 2.0, 4.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ("image,scale\nA01.png,1\n", "no column 'um_per_px'"),
+        ("name,um_per_px\nA01.png,1\n", "no column 'image' or 'file'"),
+        ("image,um_per_px\nB07.png,1\n", "names none of the 4 images"),
+        ("image,um_per_px\nA01.png,big\n", "A01.png: um_per_px 'big' is not a scale"),
+    ],
+)
+def test_a_table_of_scales_that_makes_no_sense_is_refused(tmp_path: Path, plate: Path, model: Path, table: str, line: str) -> None:
+    (tmp_path / "scales.csv").write_text(table, encoding="utf-8")
+    with pytest.raises(UsageError, match=line):
+        call(model, plate, "--out", tmp_path / "out", "--scales", tmp_path / "scales.csv")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("options", [["--threshold", "0.5"], ["--step", "32"], ["--chops", "1"], ["--um-per-px", "4"]])
 def test_other_settings_start_anew(stopped: Path, plate: Path, model: Path, scored: list[str], options: list[str]) -> None:
     done = len(scored)
@@ -308,7 +346,7 @@ def test_a_failed_image_is_tried_again(tmp_path: Path, plate: Path, model: Path,
         patch.setattr(module, "find_images", lambda *_: dict(reversed(find_images([plate]).items())))
         with pytest.raises(click.Abort):
             call(model, plate, "--out", tmp_path / "out", "--workers", "1")
-    lines = [json.loads(line)[2] for line in (tmp_path / "out" / "scores.partial").read_text().splitlines()]
+    lines = [json.loads(line)[3] for line in (tmp_path / "out" / "scores.partial").read_text().splitlines()]
     assert lines[0]["status"] == "failed"
     (plate / "inspection 1" / "B01.jpeg").chmod(0o644)  # the same size and time
     original = module._read

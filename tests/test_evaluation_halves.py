@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from crystal_search.csv_table import Line
 from crystal_search.errors import UsageError
-from training.evaluation.csv_table import Line
 from training.evaluation.halves import halve, main
 from training.evaluation.labels import read_labels
 

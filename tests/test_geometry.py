@@ -109,6 +109,15 @@ def test_the_grid_by_hand() -> None:
     assert (grid.top, grid.rows, grid.height) == (0, 1, 64)  # 12 px to each side would start at -2: shifted into the image
 
 
+def test_a_margin_goes_as_far_as_there_is_image() -> None:
+    """30 px to each side of 100 x 40 px: 20 px on the left is all there is, so 150 x 90, which grow to 64 + 6 x 16 and 64 + 2 x 16."""
+    grid = window_grid(Box(20, 30, 120, 70), 300, 200, 64, 16, margin=30)
+    assert (grid.left, grid.width) == (0, 160)
+    assert (grid.top, grid.height) == (0, 112)
+    wide = window_grid(Box(0, 0, 300, 200), 300, 200, 64, 16, margin=500)
+    assert wide == window_grid(Box(0, 0, 300, 200), 300, 200, 64, 16)
+
+
 def test_a_drop_at_the_far_edge_grows_into_the_image() -> None:
     grid = window_grid(Box(250, 150, 300, 200), 300, 200, 64, 16)
     assert (grid.left, grid.top) == (236, 136)

@@ -85,6 +85,7 @@ def model_toml(drop: bytes, chops: bytes, **replaced: str) -> str:
         "dense_exact": "true",
         "window": str(WINDOW),
         "receptive_field": str(FIELD),
+        "margin": "0",
         "normalisation": '"percentile-92"',
         "drop_file": '"drop.onnx"',
         "min_area": "0.01",
@@ -112,6 +113,7 @@ sha256 = {chops_sha256}
 window = {window}
 stride = 16
 receptive_field = {receptive_field}
+margin = {margin}
 step = {step}
 steps = {steps}
 dense_exact = {dense_exact}

@@ -25,9 +25,9 @@ from client_app.drop import find_drop
 from client_app.model import load_model
 from client_app.preprocess import BRIGHTNESS_CEILING, BRIGHTNESS_PERCENTILE, gray, normalise_chops, working_size
 from crystal_search.classes import CLASSES, NAMES, Group
+from crystal_search.csv_table import read_csv
 from crystal_search.geometry import Box, window_grid
 from training import chops, loop, mixture, networks, shards
-from training.evaluation.csv_table import read_csv
 from training.evaluation.halves import NEEDED, halve
 from training.evaluation.judgement import EMPTY_WELL
 

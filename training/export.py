@@ -25,6 +25,7 @@ from crystal_search.atomic import copy_atomically, write_atomically
 from crystal_search.classes import NAMES
 from crystal_search.errors import SettingsError
 from training.networks import RECEPTIVE_FIELD, STRIDE
+from training.synthetic.chops import CENTRAL
 
 #: Largest difference between Keras and ONNX that counts as equal.
 TOLERANCE = 1e-4
@@ -112,6 +113,7 @@ def chop_settings(folder: Path, window: int) -> dict[str, Any]:
         "window": window,
         "stride": STRIDE,
         "receptive_field": RECEPTIVE_FIELD,
+        "margin": math.ceil((1 - CENTRAL) / 2 * window),
         "step": 32,
         "steps": [16, 32, 48, 64, 80],
         "dense_exact": True,

@@ -21,11 +21,11 @@ from PIL import Image
 from client_app.decode import decode_image
 from client_app.errors import ImageError, one_line
 from client_app.preprocess import drop_input
+from crystal_search.csv_table import read_csv
 from crystal_search.errors import UsageError
 from training.datasets.scored_image import plate_and_well
 from training.datasets.split import split_plates
 from training.drop import DROP, WELL_UNKNOWN, small_mask
-from training.evaluation.csv_table import read_csv
 from training.evaluation.judgement import EMPTY_WELL
 from training.shards import Arrays
 

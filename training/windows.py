@@ -18,5 +18,5 @@ def image_logits(model: Model, image: Image.Image, um_per_px: float | None) -> F
     drop = find_drop(model, luminance)
     if drop is None:
         return None
-    _, logits = drop_logits(model, luminance, drop.box, um_per_px, model.step(None), sweep_of(model.spec.chops))
+    _, logits = drop_logits(model, luminance, drop, um_per_px, model.step(None), sweep_of(model.spec.chops))
     return logits

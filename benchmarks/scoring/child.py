@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from PIL import Image
 
 from benchmarks.machine import peak_bytes, sgemm_rate
-from benchmarks.scoring.int8 import crops_of, quantise
 from benchmarks.scoring.jobs import (
     AnyJob,
     AtOnce,
@@ -27,22 +27,23 @@ from benchmarks.scoring.jobs import (
     ScoreSizes,
     ScoreWells,
     Sized,
+    Well,
     Wells,
 )
 from benchmarks.scoring.macs import macs_of_runs
-from benchmarks.scoring.wells import CHOPS, Counting, Way, one_at_a_time, score_well
+from benchmarks.scoring.wells import CHOPS, Counting, Way, one_at_a_time, opened, score_well, whole
 from client_app.classify import calibrated, drop_logits, window_logits
-from client_app.decode import decode_image
 from client_app.dense import dense_logits
 from client_app.drop import find_drop
 from client_app.image import Wish, score_image
 from client_app.model import FloatArray, Model, Network, load_model
 from crystal_search.errors import EXIT_DONE, CrystalSearchError
 from crystal_search.geometry import Box
+from training.int8 import crops_of, quantise
 
 
 def way_of(job: ScoreWells, model: Model) -> Way:
-    """The way that ``job`` names. Raises ``LeftOut`` where it can not be gone here."""
+    """The way that ``job`` names, its network on one thread if it is one of ours. Raises ``LeftOut`` where it can not be gone here."""
     spec = model.spec.chops
     content = Path(job.model, spec.file).read_bytes()
     if job.way in _PAPER:
@@ -51,7 +52,7 @@ def way_of(job: ScoreWells, model: Model) -> Way:
         if job.int8 is None:
             raise LeftOut("there is no int8 network")
         content = Path(job.int8).read_bytes()
-    network = Counting(content, job.threads)
+    network = Counting(content, 1)
     if job.way == "batched-fp32":
 
         def sweep(_: Network, *rest: Any) -> FloatArray:
@@ -82,9 +83,11 @@ def find_drops(job: FindDrops) -> list[FoundDrop]:
     model, found = load_model(Path(job.model), job.threads), []
     for path in map(Path, job.images):
         try:
-            luminance = decode_image(path.read_bytes()).convert("L")
-            drop = find_drop(model, luminance)
-            found.append(FoundDrop(box=drop.box.as_tuple() if drop else None, size=luminance.size))
+            photo = opened(model, path)
+            drop = find_drop(model, photo.pixels.convert("L"))
+            found.append(
+                FoundDrop(box=drop.box.as_tuple() if drop else None, size=photo.pixels.size, file_size=(photo.width, photo.height))
+            )
         except OSError as error:
             found.append(FoundDrop(failed=error.strerror or type(error).__name__))
         except CrystalSearchError as error:
@@ -95,51 +98,69 @@ def find_drops(job: FindDrops) -> list[FoundDrop]:
 def quantise_network(job: Quantise) -> int:
     """How many crops the int8 network is calibrated on."""
     model = load_model(Path(job.model), job.threads)
-    crops = crops_of(model, map(Path, job.images), job.step)
+    crops = crops_of(model, [partial(_pixels, model, Path(path)) for path in job.images], job.step)
     if not crops:
         raise LeftOut("no drop is found in any image to calibrate int8 on")
     quantise(Path(job.model, model.spec.chops.file).read_bytes(), crops, Path(job.file))
     return len(crops)
 
 
+def _pixels(model: Model, path: Path) -> Image.Image:
+    return opened(model, path).pixels
+
+
 def score_wells(job: ScoreWells) -> Wells:
     """Every well, the fastest of its repeats: what other programs did meanwhile says nothing about a way.
 
-    The first well is scored once more before, for whatever a library does at its first call.
+    Ours score as many wells at once as there are threads, as the client does, and times are divided by that; the paper's one well on all
+    threads. The first well is scored once more before, for whatever a library does at its first call.
     """
-    model = load_model(Path(job.model), job.threads)
+    at_once = 1 if job.way in _PAPER else job.threads
+    model = load_model(Path(job.model), job.threads // at_once)
     way = way_of(job, model)
     todo = [(Path(path), Box(*box)) for path, box in zip(job.images, job.boxes, strict=True)]
-    score_well(model, way, *todo[0], job.step)
-    wells, runs = [], []
-    for path, box in todo:
-        tries = []
-        for _ in range(job.repeats):
-            if way.counted:
-                way.counted.shapes.clear()
-            tries.append(score_well(model, way, path, box, job.step))
-        wells.append(min(tries, key=lambda well: well.seconds))
-        runs.append(list(way.counted.shapes) if way.counted else [])
+
+    def score(well: tuple[Path, Box]) -> Well:
+        return score_well(model, way, *well, job.step)
+
+    score(todo[0])
+    with ThreadPoolExecutor(at_once) as pool:
+        tries = [list(pool.map(score, todo)) for _ in range(job.repeats)]
+    wells = [_shared(min(of_one, key=lambda well: well.seconds), at_once) for of_one in zip(*tries, strict=True)]
     peak = peak_bytes()  # before anything is loaded that only counts
     if way.counted:
-        float32 = Path(job.model, model.spec.chops.file).read_bytes()  # the int8 network has the same convolutions
-        try:
-            macs = macs_of_runs(float32, [shape for shapes in runs for shape in shapes])
-        except ImportError:
-            pass
-        else:
-            left = iter(macs)
-            wells = [msgspec.structs.replace(well, macs=sum(next(left) for _ in shapes)) for well, shapes in zip(wells, runs, strict=True)]
+        wells = _with_macs(job, way.counted, wells, [partial(score, well) for well in todo])
     return Wells(wells=wells, peak_bytes=peak, model_weights=way.model_weights)
+
+
+def _shared(well: Well, at_once: int) -> Well:
+    """A well that was scored beside others took its share of the time."""
+    stages = {stage: seconds / at_once for stage, seconds in well.stages.items()}
+    return msgspec.structs.replace(well, seconds=well.seconds / at_once, stages=stages)
+
+
+def _with_macs(job: ScoreWells, network: Counting, wells: list[Well], score: list[Callable[[], Well]]) -> list[Well]:
+    """The wells with what their networks multiply, for which each is scored once more; unchanged where the package onnx is missing."""
+    runs = []
+    for again in score:
+        network.shapes.clear()
+        again()
+        runs.append(list(network.shapes))
+    float32 = Path(job.model, load_model(Path(job.model)).spec.chops.file).read_bytes()  # the int8 network has the same convolutions
+    try:
+        macs = iter(macs_of_runs(float32, [shape for shapes in runs for shape in shapes]))
+    except ImportError:
+        return wells
+    return [msgspec.structs.replace(well, macs=sum(next(macs) for _ in shapes)) for well, shapes in zip(wells, runs, strict=True)]
 
 
 def score_sizes(job: ScoreSizes) -> list[Sized]:
     model = load_model(Path(job.model), job.threads)
     way = way_of(job, model)
-    luminance = decode_image(Path(job.images[0]).read_bytes()).convert("L")
+    luminance = opened(model, Path(job.images[0])).pixels.convert("L")
 
     def classify(box: Box) -> int:
-        boxes, logits = drop_logits(model, luminance, box, None, job.step, way.sweep)
+        boxes, logits = drop_logits(model, luminance, whole(box), None, job.step, way.sweep)
         calibrated(logits, model.spec.calibration)
         return len(boxes)
 

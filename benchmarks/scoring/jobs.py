@@ -64,10 +64,14 @@ AnyJob = FindDrops | Quantise | ScoreWells | ScoreSizes | ScoreAtOnce | Multiply
 
 
 class FoundDrop(msgspec.Struct, frozen=True, kw_only=True):
-    """An image's drop in px, None where there is none, or why the image ``failed``; ``size`` is the image's, in px."""
+    """An image's drop, None where there is none, or why the image ``failed``.
+
+    ``box`` is in px of what the client decodes, which is ``size`` large, of an image of ``file_size`` px.
+    """
 
     box: PixelBox | None = None
     size: tuple[int, int] = (0, 0)
+    file_size: tuple[int, int] = (0, 0)
     failed: str | None = None
 
 

@@ -106,14 +106,14 @@ def measure(plan: Plan) -> Report:
         failed=len(found) - len(read),
         no_drop=len(read) - len(wells),
         median_windows=statistics.median(well.windows for well in reference.each) if reference else 0.0,
-        median_size=(statistics.median(drop.size[0] for drop in read), statistics.median(drop.size[1] for drop in read)),
+        median_size=(statistics.median(drop.file_size[0] for drop in read), statistics.median(drop.file_size[1] for drop in read)),
         ways=ways,
         sgemm=sgemm,
         int8_left_out=int8_left_out,
         int8_crops=int8_crops,
         calibrated_on_same=not plan.calibrate_on,
         sizes=sizes,
-        sizes_threads=max(plan.threads),
+        sizes_threads=1,
         units=units,
         units_threads=min(plan.threads),
         at_once=at_once,
@@ -182,7 +182,7 @@ def _sizes(plan: Plan, image: Path, size: tuple[int, int], int8: str | None) -> 
     """Square drops in the middle of one image."""
     plan.say("drop sizes")
     boxes = [square(size, share) for share in SIDES]
-    threads = max(plan.threads)
+    threads = 1
     sized: dict[str, list[Sized]] = {}
     for way in _SIZED:
         job = ScoreSizes(**_common(plan, [image], threads), way=way, boxes=boxes, int8=int8, repeats=plan.repeats)

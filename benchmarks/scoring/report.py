@@ -49,8 +49,9 @@ def _group(well: Well) -> str | None:
 
 
 class WayResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One way on one number of threads. Seconds are medians a well, those of ``stages`` means: means add up.
+    """One way on one number of threads: so many wells at once, the paper's ways one well on all of them.
 
+    Seconds are medians a well, those of ``stages`` means: means add up; of wells scored at once each has its share.
     ``times_faster`` is the reference's time on the same wells and threads, divided by this way's. ``limit`` is the share of the
     chop network's time that its multiplications would take at the rate of sgemm: 1 can hardly be beaten in float32.
     """

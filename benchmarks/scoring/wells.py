@@ -13,9 +13,10 @@ from PIL import Image
 
 from benchmarks.scoring.jobs import Well
 from client_app.artscore import artscore, best_chops
-from client_app.classify import Sweep, Windows, calibrated, drop_logits
-from client_app.decode import decode_image
-from client_app.model import FloatArray, Model, Network
+from client_app.classify import Sweep, Windows, calibrated, drop_logits, needed_size
+from client_app.decode import Photo, decode_photo
+from client_app.drop import BoolMask, Drop
+from client_app.model import FloatArray, Model, Network, Session
 from client_app.overlay import overlay
 from client_app.preprocess import FloatImage
 from crystal_search.geometry import Box
@@ -26,14 +27,14 @@ STAGES = ("decode", "drop", "resample", "network", "rule", "overlay")
 CHOPS = 5
 
 
-class Counting(Network):
+class Counting(Session):
     """A network that keeps the shapes of its inputs."""
 
     def __init__(self, content: bytes, threads: int) -> None:
         super().__init__(content, threads)
         self.shapes: list[tuple[int, ...]] = []
 
-    def __call__(self, pixels: FloatImage) -> FloatArray:
+    def __call__(self, pixels: FloatImage, /) -> FloatArray:
         self.shapes.append(pixels.shape)
         return super().__call__(pixels)
 
@@ -64,21 +65,31 @@ class Clock:
         self.stages[stage] += time.perf_counter() - start
 
 
+def opened(model: Model, path: Path) -> Photo:
+    """An image as the client decodes it. Raises ``ImageError`` and ``OSError``."""
+    return decode_photo(path.read_bytes(), needed_size(model.spec, None))
+
+
+def whole(box: Box) -> Drop:
+    """A drop that fills its box, so that every window over the box counts."""
+    return Drop(box, np.ones((1, 1), np.bool_))
+
+
 def score_well(model: Model, way: Way, path: Path, drop: Box, step: int) -> Well:
-    """Score one image whose drop is ``drop``, from its file to its overlay."""
+    """Score one image whose drop is ``drop``, in px of what the client decodes, from its file to its overlay."""
     clock, start = Clock(), time.perf_counter()
 
-    def sweep(network: Network, pixels: FloatImage, window: int, step: int) -> FloatArray:
+    def sweep(network: Network, pixels: FloatImage, window: int, step: int, counts: BoolMask) -> FloatArray:
         with clock("network"):
-            return way.sweep(network, pixels, window, step)
+            return way.sweep(network, pixels, window, step, counts)
 
     with clock("decode"):
-        image = decode_image(path.read_bytes())
+        image = opened(model, path).pixels
         luminance = image.convert("L")
     with clock("drop"):
         way.find(luminance)
     with clock("resample"):
-        boxes, logits = drop_logits(model, luminance, drop, None, step, sweep)
+        boxes, logits = drop_logits(model, luminance, whole(drop), None, step, sweep)
     clock.stages["resample"] -= clock.stages["network"]  # which ran inside
     with clock("rule"):
         windows = Windows(boxes, calibrated(logits, model.spec.calibration))
@@ -98,9 +109,9 @@ def score_well(model: Model, way: Way, path: Path, drop: Box, step: int) -> Well
 def one_at_a_time(answer: Callable[[FloatImage], FloatArray]) -> Sweep:
     """The paper's way over a drop (P15): each window on its own through ``answer``, from (1, window, window, 1) to a class map."""
 
-    def sweep(_: Network, pixels: FloatImage, window: int, step: int) -> FloatArray:
+    def sweep(_: Network, pixels: FloatImage, window: int, step: int, counts: BoolMask) -> FloatArray:
         views = np.lib.stride_tricks.sliding_window_view(pixels, (window, window))[::step, ::step]
-        windows = (views[row, column] for row in range(views.shape[0]) for column in range(views.shape[1]))
+        windows = (views[row, column] for row, column in np.argwhere(counts))
         maps = [answer(np.ascontiguousarray(one[np.newaxis, ..., np.newaxis])) for one in windows]
         return np.concatenate([one.mean(axis=(1, 2), dtype=np.float32) for one in maps])
 

@@ -214,9 +214,9 @@ def calibrate(
     """Fit a model's temperature, one bias each for crystal, precipitate and other, and its threshold.
 
     Without --labels the images are drawn wells that no training uses. The fit is the one under which the images' group probabilities
-    explain their labels best. The threshold has the best mean of the four groups' success rates among those that call at most 5 % of
-    clear drops and empty wells crystals. All figures are of images that were not fitted on, except with --threshold-only, which
-    leaves no image to judge by.
+    explain their labels best. The threshold is the middle one of those whose mean of the four groups' success rates is within a point of
+    the best, of those that call at most 5 % of clear drops and empty wells crystals. All figures are of images that were not fitted
+    on, except with --threshold-only, which leaves no image to judge by.
     """
     if (labels is None) != (images is None):
         raise UsageError("--labels and --images belong together: the table, and the folder that its names are relative to")

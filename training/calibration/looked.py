@@ -19,12 +19,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from client_app.decode import decode_image
+from client_app.classify import needed_size
+from client_app.decode import decode_photo
 from client_app.errors import one_line
-from client_app.model import CalibrationSpec, FloatArray, Model, load_model
+from client_app.model import CalibrationSpec, FloatArray, Model, ModelSpec, load_model
+from client_app.scales import scale_of
 from crystal_search.atomic import atomic_file
 from crystal_search.classes import BY_NAME, NAMES, Group
-from crystal_search.errors import UsageError
 from training.evaluation.labels import LabelledImage
 from training.synthetic import draw_well
 from training.windows import image_logits
@@ -32,7 +33,10 @@ from training.windows import image_logits
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An opened image and what is true of it; ``empty``: there is no drop in it (group clear). ``um_per_px`` None: not known."""
+    """An opened image, as many px as the model needs, and what is true of it.
+
+    ``empty``: there is no drop in it (group clear). ``um_per_px`` None: not known.
+    """
 
     image: Image.Image
     group: Group
@@ -41,7 +45,7 @@ class Picture:
 
 
 class Source(Protocol):
-    """Something that can be opened, in another process too. ``identity`` changes with anything that the picture depends on."""
+    """Something that can be opened for a model, in another process too. ``identity`` changes with anything that the picture depends on."""
 
     @property
     def name(self) -> str: ...
@@ -49,7 +53,7 @@ class Source(Protocol):
     @property
     def identity(self) -> str: ...
 
-    def open(self) -> Picture: ...
+    def open(self, spec: ModelSpec) -> Picture: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class DrawnWell:
     def identity(self) -> str:
         return f"{self.painter} {self.seed}"
 
-    def open(self) -> Picture:
+    def open(self, spec: ModelSpec) -> Picture:
         drawn = draw_well(self.seed)
         group = Group.CLEAR if drawn.class_name is None else BY_NAME[drawn.class_name].group
         return Picture(Image.fromarray(drawn.image), group, drawn.class_name is None, drawn.um_per_px)
@@ -91,8 +95,9 @@ class LabFile:
         status = self.path.stat()
         return f"{self.path.resolve()} {status.st_size} {status.st_mtime_ns} {self.group} {self.empty} {self.um_per_px}"
 
-    def open(self) -> Picture:
-        return Picture(decode_image(self.path.read_bytes()), self.group, self.empty, self.um_per_px)
+    def open(self, spec: ModelSpec) -> Picture:
+        photo = decode_photo(self.path.read_bytes(), needed_size(spec, self.um_per_px))
+        return Picture(photo.pixels, self.group, self.empty, self.um_per_px * photo.reduced if self.um_per_px else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,23 +113,6 @@ def lab_file(image: LabelledImage, folder: Path) -> LabFile:
     """A labelled image in ``folder``, which need not be there. Raises ``UsageError`` where its scale makes no sense."""
     said = image.consensus.judgement
     return LabFile(folder / image.image, said.group, said.empty, scale_of(image.um_per_px, image.image))
-
-
-def scale_of(text: str, image: str) -> float | None:
-    """A scale in um/px as a labels file gives it; none, and one with a question mark, counts as not known. Raises ``UsageError``.
-
-    >>> scale_of("1.131", "a.jpg"), scale_of("2.8?", "a.jpg"), scale_of("", "a.jpg")
-    (1.131, None, None)
-    """
-    if not text or text.endswith("?"):
-        return None
-    try:
-        scale = float(text)
-    except ValueError:
-        scale = -1.0
-    if not 0 < scale <= 1000:
-        raise UsageError(f"{image}: um_per_px {text!r} is not a scale in micrometres a pixel")
-    return scale
 
 
 def look_at(folder: Path, sources: Sequence[Source], work: Path, workers: int) -> list[Looked | None]:
@@ -170,7 +158,7 @@ def _look(folder: Path, kept: Path, source: Source) -> Looked | str:
         path = kept / f"{hashlib.sha256(source.identity.encode()).hexdigest()[:32]}.npz"
         if (known := _read(path)) is not None:
             return known
-        picture = source.open()
+        picture = source.open(_model(folder).spec)
         looked = Looked(picture.group, picture.empty, image_logits(_model(folder), picture.image, picture.um_per_px))
     except Exception as error:  # whatever is wrong with an image, the others go on
         return f"{source.name}: {one_line(error)}"

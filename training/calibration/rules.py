@@ -17,6 +17,8 @@ from training.evaluation.sample import CLEAR, CRYSTAL, GROUPS, NO_CLASS, NO_DROP
 
 #: The share of clear drops and empty wells that a threshold may call crystals.
 MOST_FALSE_CRYSTALS = 0.05
+#: Means of success rates that differ by less count as equal.
+NEARLY = 0.01
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 FINE_THRESHOLDS = tuple(round(0.01 * step, 2) for step in range(1, 100))
 _UNSURE = len(GROUPS) + NO_CLASS.index(Status.UNSURE)
@@ -89,9 +91,17 @@ def _row(given: Answers, threshold: float, outcome: Ints) -> Row:
 
 
 def choose(rows: Sequence[Row]) -> Row:
-    """The row with the best mean of success rates among those with few false crystals, else the one with the fewest."""
-    few = [row for row in rows if row.false_crystals <= MOST_FALSE_CRYSTALS]
-    return max(few, key=lambda row: row.mean) if few else min(rows, key=lambda row: row.false_crystals)
+    """Of the rows with few false crystals whose mean of success rates is the best or nearly so, the middle one by threshold.
+
+    A hundred images do not tell thresholds apart that differ by a point; the middle of them is least a matter of luck. Where none has
+    few false crystals, the row with the fewest.
+    """
+    few = sorted((row for row in rows if row.false_crystals <= MOST_FALSE_CRYSTALS), key=lambda row: row.threshold)
+    if not few:
+        return min(rows, key=lambda row: row.false_crystals)
+    best = max(row.mean for row in few)
+    near = [row for row in few if row.mean >= best - NEARLY]
+    return near[(len(near) - 1) // 2]
 
 
 def choose_by_recall(rows: Sequence[Row], recall: float) -> Row:

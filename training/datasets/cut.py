@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from client_app.classify import MAX_WORKING_PIXELS, region
-from client_app.decode import decode_image
+from client_app.classify import needed_size, region, size_at
+from client_app.decode import Photo, Wanted, decode_photo
 from client_app.drop import find_drop
 from client_app.errors import ImageError
 from client_app.model import Model
-from client_app.preprocess import BRIGHTNESS_CEILING, FloatImage, gray, normalise_chops, working_size
+from client_app.preprocess import BRIGHTNESS_CEILING, FloatImage, gray, normalise_chops
 from crystal_search.classes import NAMES
 from crystal_search.geometry import Box, smallest_overlap_chops, window_grid
 from training.chops import MARGIN
@@ -58,10 +57,15 @@ def cut(model: Model, scored: ScoredImage, rules: Rules) -> Chops:
     Raises ``ImageError`` with one line for an image or UV mate that can not be read, a UV mate of another size, and an absurd scale.
     """
     side = chop_side(model)
-    image = _open(scored.image, scored.name).convert("L")
-    mate = None if scored.uv is None else _open(scored.uv, f"UV mate of {scored.name}").convert("L")
-    if mate is not None and mate.size != image.size:
-        raise ImageError(f"its UV mate has {mate.width} x {mate.height} px, the image {image.width} x {image.height}")
+    wanted = needed_size(model.spec, scored.um_per_px)
+    photo = _open(scored.image, scored.name, wanted)
+    image, um_per_px = photo.pixels.convert("L"), scored.um_per_px * photo.reduced if scored.um_per_px else None
+    mate = None
+    if scored.uv is not None:
+        uv_photo = _open(scored.uv, f"UV mate of {scored.name}", wanted)
+        if (uv_photo.width, uv_photo.height) != (photo.width, photo.height):
+            raise ImageError(f"its UV mate has {uv_photo.width} x {uv_photo.height} px, the image {photo.width} x {photo.height}")
+        mate = uv_photo.pixels.convert("L")
     drop = find_drop(model, image)
     kept: list[npt.NDArray[np.uint8]] = []
     labels: list[int] = []
@@ -69,7 +73,7 @@ def cut(model: Model, scored: ScoredImage, rules: Rules) -> Chops:
     chromophore = rules.has_chromophore(scored.plate, scored.proteins)
     for scale in model.spec.scales if drop else ():
         assert drop is not None
-        size = _working_size(model, image, scored.um_per_px, scale)
+        size = size_at(model.spec, image.width, image.height, um_per_px, scale)
         box = drop.box.scaled(size[0] / image.width, size[1] / image.height, *size)
         chops, edges = drop_chops(normalise_chops(gray(image, size)), box, side)
         mates = [None] * len(chops) if mate is None else drop_chops(gray(mate, size) / np.float32(255), box, side)[0]
@@ -91,18 +95,10 @@ def as_bytes(chop: FloatImage) -> npt.NDArray[np.uint8]:
     return scaled
 
 
-def _open(file: ImageFile, what: str) -> Image.Image:
+def _open(file: ImageFile, what: str, wanted: Wanted) -> Photo:
     try:
-        return decode_image(file.read())
+        return decode_photo(file.read(), wanted)
     except OSError as error:
         raise ImageError(f"{what} can not be read ({error.strerror})") from error
     except ImageError as error:
         raise ImageError(f"{what}: {error}" if what.startswith("UV") else str(error)) from error
-
-
-def _working_size(model: Model, image: Image.Image, um_per_px: float | None, scale: float) -> tuple[int, int]:
-    spec = model.spec
-    width, height = working_size(image.width, image.height, um_per_px, spec.um_per_px / scale, max(1, round(spec.image_width * scale)))
-    if width * height > MAX_WORKING_PIXELS:
-        raise ImageError(f"its scale would make it {width} x {height} px large at the model's resolution")
-    return width, height

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from crystal_search.csv_table import read_csv
 from crystal_search.errors import UsageError
 from training.datasets.scored_image import ScoredImage, drop_type_of, plates_of_two_kinds
-from training.evaluation.csv_table import read_csv
 
 _YES, _NO = frozenset({"1", "yes", "true", "y", "x"}), frozenset({"", "0", "no", "false", "n"})
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import click
 
 from crystal_search.atomic import write_atomically
+from crystal_search.csv_table import Line, read_csv
 from crystal_search.errors import CrystalSearchError, UsageError
-from training.evaluation.csv_table import Line, read_csv
 
 COLUMNS = ("image", "label", "plate", "well", "source", "um_per_px")
 #: Collections that lie in one half as a whole, and that are dealt out image by image.

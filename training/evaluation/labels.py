@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crystal_search.crystaltrak_names import MalformedNameError, parse_image_name
+from crystal_search.csv_table import Line, read_csv
 from crystal_search.errors import UsageError
-from training.evaluation.csv_table import Line, read_csv
 from training.evaluation.judgement import Consensus, Judgement, Words, consensus, judgement_of, words_of
 from training.evaluation.matching import file_name, normal_path
 

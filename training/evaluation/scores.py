@@ -8,8 +8,8 @@ from pathlib import Path
 
 from crystal_search.archives import Status
 from crystal_search.classes import BY_NAME, NAMES
+from crystal_search.csv_table import Line, read_csv
 from crystal_search.errors import UsageError
-from training.evaluation.csv_table import Line, read_csv
 from training.evaluation.matching import normal_path
 
 _NEEDED = ("image", "status", "class", "probability", "crystal_probability")

@@ -1,0 +1,28 @@
+"""Several images at once, few of them in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+_ItemT = TypeVar("_ItemT")
+_ResultT = TypeVar("_ResultT")
+
+
+def in_parallel(function: Callable[[_ItemT], _ResultT], items: Iterable[_ItemT], workers: int) -> Generator[_ResultT]:
+    """``function`` of each item, as they get ready, on ``workers`` threads; few items wait at any time, so that memory stays small."""
+    with ThreadPoolExecutor(workers) as pool:
+        pending: set[Future[_ResultT]] = set()
+        try:
+            for item in items:
+                pending.add(pool.submit(function, item))
+                if len(pending) > workers:
+                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        finally:
+            for future in pending:
+                future.cancel()
