@@ -253,7 +253,7 @@ def test_as_boinc_starts_it_with_a_new_model_beside_it(executable: Path, warm: d
     write_model(project / "models" / "another", threshold="0.9")
     model = write_model(project / "models" / "next")
     work_unit(slot / "in.zip", model, ("png", encoded(picture(("crystals_harvestable", 96, 64)))))
-    arguments = ("in.zip", "out.zip", "--nthreads", "1.500000", "--device", "0")
+    arguments = ("in.zip", "out.zip", "--nthreads", "1.500000")
     done = subprocess.run(("../../projects/lab/client_1.0", *arguments), cwd=slot, env=warm, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert read_results(slot / "out.zip").model == load_model(model).reference
