@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test lint client test-client lock clean
 help:
-	@echo "make demo   real and synthetic wells through the whole chain; pictures and scores in demo-output/"
-	@echo "make test   linters, type checker and every test"
+	@echo "make demo    real and synthetic wells through the whole chain; pictures and scores in demo-output/"
+	@echo "make test    linters, type checker and every test"
+	@echo "make client  the volunteer's program as one file in dist/, measured and self-tested (build/README.md)"
 
 demo: $(VENV)/.demo-ready
 	$(BIN)/crystal-search demo $(DEMO)
@@ -21,7 +22,18 @@ lint: $(VENV)/.test-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy build/client.py
 	$(BIN)/lint-imports --no-cache
+
+client: dist/crystal-search-client
+
+# build/client.py brings an environment of its own, so that nothing but what volunteers need gets in.
+dist/crystal-search-client: $(wildcard build/*.py build/*.c client_app/*.py client_app/*.jpg crystal_search/*.py models/*/*) pyproject.toml requirements.lock
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing; on Debian or Ubuntu: apt-get install python3.11 python3.11-venv"; exit 1; }
+	$(PYTHON) build/client.py
+
+test-client: dist/crystal-search-client $(VENV)/.test-ready
+	$(BIN)/python -m pytest -m executable tests/test_executable.py $(PYTEST)
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing; on Debian or Ubuntu: apt-get install python3.11 python3.11-venv"; exit 1; }
@@ -42,4 +54,4 @@ lock: $(VENV)/.test-ready
 	  --extra training --extra viewer --extra oracle --extra postgres --extra build --extra dev --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) demo-output dist
+	rm -rf $(VENV) .venv-client demo-output dist

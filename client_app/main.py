@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import NoReturn
 
 from client_app.errors import one_line
+from client_app.executable import forget_old_builds
 from client_app.memory import DEFAULT_MEMORY_MB, LEAST_MEMORY_MB, MB, check_free_memory, limit_memory
-from client_app.model import MODEL_VARIABLE, default_model_folder
+from client_app.model_folders import MODEL_VARIABLE
 from client_app.priority import lower_priority
 from client_app.providers import Provider, ProviderWish
 from client_app.run import run
+from client_app.self_test import self_test
 from client_app.stop import obey_stop_signals
 from crystal_search import __version__
 from crystal_search.errors import EXIT_DONE, EXIT_SOME_FAILED, EXIT_TRY_LATER, CrystalSearchError, UsageError
 
 PROGRAM = "crystal-search-client"
 _STOPPED = f"{PROGRAM}: stopped; start it again and it continues"
+_MODEL_HELP = f"model folder (default: {MODEL_VARIABLE}; else the one that is asked for, in models/ beside the program or in it)"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,9 +34,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROGRAM, description="Score the images of a work unit.", allow_abbrev=False)
-    parser.add_argument("work_unit", metavar="IN.zip", type=Path, help="the work unit")
-    parser.add_argument("out", metavar="OUT.zip", type=Path, help="the result; a killed run continues when it is started again")
-    parser.add_argument("--model", metavar="DIR", type=Path, help=f"model folder (default: {MODEL_VARIABLE}, or the one that came along)")
+    parser.add_argument("work_unit", metavar="IN.zip", type=Path, nargs="?", help="the work unit")
+    parser.add_argument("out", metavar="OUT.zip", type=Path, nargs="?", help="the result; a killed run continues when it is started again")
+    parser.add_argument("--model", metavar="DIR", type=Path, help=_MODEL_HELP)
     parser.add_argument("--nthreads", metavar="N", type=_threads, default=1, help="processor threads to use (default: 1)")
     parser.add_argument("--device", metavar="N", type=_device, help="GPU to use, as BOINC counts them (default: no GPU)")
     parser.add_argument(
@@ -56,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         default=DEFAULT_MEMORY_MB,
         help=f"most memory to use; an image that needs more fails alone (default: {DEFAULT_MEMORY_MB}, enough for any)",
     )
+    parser.add_argument("--self-test", action="store_true", help="score a built-in image, compare with what is expected, and end")
     parser.add_argument("-v", "--verbose", action="store_true", help="log a line an image, and details of errors")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     return parser
@@ -99,10 +103,14 @@ def client(arguments: Sequence[str], prepare: Callable[[argparse.Namespace], Non
         logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with an image stands in its result
         if prepare:
             prepare(options)
+        forget_old_builds()
         provider = ProviderWish(Provider(options.provider), options.device)
-        run(
-            options.work_unit, options.out, options.model or default_model_folder(), options.nthreads, provider, memory_mb=options.memory_mb
-        )
+        if options.self_test:
+            print(f"self-test passed: {self_test(options.model, options.nthreads)}")
+        elif options.out is None:
+            raise UsageError(f"the arguments are required: IN.zip OUT.zip (see {PROGRAM} --help)")
+        else:
+            run(options.work_unit, options.out, options.model, options.nthreads, provider, memory_mb=options.memory_mb)
     except KeyboardInterrupt:
         print(_STOPPED, file=sys.stderr)
         return EXIT_TRY_LATER

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,14 +13,12 @@ import numpy.typing as npt
 import onnxruntime
 
 from client_app.errors import one_line
+from client_app.model_folders import MODEL_TOML, MODEL_VARIABLE
 from client_app.preprocess import FloatImage
 from crystal_search.archives import ModelReference, Name, Probability, Sha256, sha256_hex
 from crystal_search.classes import NAMES
 from crystal_search.errors import SettingsError
 
-MODEL_TOML = "model.toml"
-MODEL_VARIABLE = "CRYSTAL_SEARCH_MODEL"
-DEFAULT_MODEL = "synthetic-2"
 CPU_PROVIDER = "CPUExecutionProvider"
 DIRECTML_PROVIDER = "DmlExecutionProvider"
 
@@ -161,13 +158,6 @@ class Model:
             allowed = ", ".join(map(str, self.spec.chops.steps))
             raise SettingsError(f"model {self.spec.name} does not work in steps of {wanted} px: choose one of {allowed}")
         return wanted
-
-
-def default_model_folder() -> Path:
-    """``CRYSTAL_SEARCH_MODEL``, or the default model, which lies beside the packages in a checkout and in an installed wheel."""
-    if chosen := os.environ.get(MODEL_VARIABLE):
-        return Path(chosen)
-    return Path(__file__).resolve().parent.parent / "models" / DEFAULT_MODEL
 
 
 def load_model(folder: Path, threads: int = 1) -> Model:

@@ -12,6 +12,7 @@ from client_app.checkpoint import Checkpoint, Saved
 from client_app.image import Wish, score_image
 from client_app.memory import DEFAULT_MEMORY_MB, Reserved, memory_needed
 from client_app.model import Model, load_model
+from client_app.model_folders import model_folder_for
 from client_app.parallel import in_parallel
 from client_app.providers import ProviderWish, Runtime, accelerated
 from crystal_search import __version__
@@ -39,13 +40,13 @@ FRACTION_DONE = "fraction_done"
 def run(
     work_unit: Path,
     out: Path,
-    model_folder: Path,
+    model_folder: Path | None,
     threads: int,
     provider: ProviderWish | None = None,
     runtime: Runtime | None = None,
     memory_mb: int = DEFAULT_MEMORY_MB,
 ) -> None:
-    """Score ``work_unit`` with the model in ``model_folder`` and write the result archive ``out``.
+    """Score ``work_unit`` with the model in ``model_folder`` (None: the one that it asks for) and write the result archive ``out``.
 
     ``threads`` images are scored at once, each on one thread, as far as they fit into ``memory_mb`` together; the next one is decoded while
     others are classified. The networks run on the CPU unless ``provider`` asks for something else; ``runtime`` is onnxruntime, or what
@@ -66,7 +67,7 @@ def run(
         progress = out.with_name(FRACTION_DONE)
         _sweep(out)
         if not _is_answered(out, manifest):
-            model = load_model(model_folder)
+            model = load_model(model_folder or model_folder_for(manifest.model))
             wish = _wish(model, manifest)
             model = accelerated(model, provider or ProviderWish(), 1, runtime)
             reserved = Reserved(memory_mb)

@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from client_app.errors import ImageError
 from client_app.image import Wish, score_image
-from client_app.model import MODEL_VARIABLE, Model, default_model_folder, load_model
+from client_app.model import Model, load_model
+from client_app.model_folders import MODEL_VARIABLE, default_model_folder
 from client_app.parallel import in_parallel
 from client_app.providers import Provider, ProviderWish, accelerated
 from client_app.scales import Scales, read_scales

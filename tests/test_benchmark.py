@@ -33,7 +33,8 @@ from benchmarks.scoring.report import WAYS, Agreement, Report, WayResult, lines
 from benchmarks.scoring.wells import STAGES, Counting, Way, one_at_a_time, score_well
 from client_app.classify import window_logits
 from client_app.drop import find_drop
-from client_app.model import default_model_folder, load_model
+from client_app.model import load_model
+from client_app.model_folders import default_model_folder
 from crystal_search.errors import SettingsError, UsageError
 from crystal_search.geometry import Box
 from training.int8 import crops_of

@@ -19,7 +19,8 @@ from tiny_model import GRAY, picture, write_model
 
 from client_app.classify import calibrated, classify
 from client_app.drop import find_drop
-from client_app.model import default_model_folder, load_model
+from client_app.model import load_model
+from client_app.model_folders import default_model_folder
 from client_app.scales import scale_of
 from crystal_search.classes import NAMES, Group
 from crystal_search.errors import SettingsError, TryAgainLater, UsageError

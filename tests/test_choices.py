@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 from tiny_model import picture
 
-from client_app.model import default_model_folder
+from client_app.model_folders import default_model_folder
 from crystal_search.classes import NAMES, Group
 from training import choices
 from training.choices import Look, Variant, measure, window_probabilities

@@ -13,7 +13,8 @@ from PIL import Image
 from client_app import dense
 from client_app.classify import calibrated, drop_logits, window_logits
 from client_app.drop import find_drop
-from client_app.model import Model, default_model_folder, load_model
+from client_app.model import Model, load_model
+from client_app.model_folders import default_model_folder
 from client_app.preprocess import FloatImage
 
 IMAGES = Path(__file__).resolve().parent.parent / "demo" / "images"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny_model import chop_network, drop_network, write_model
 
-from client_app.model import default_model_folder, load_model
+from client_app.model import load_model
 from crystal_search.classes import NAMES
 from crystal_search.errors import SettingsError
 
@@ -131,13 +131,3 @@ def test_a_network_with_twelve_classes_is_refused(tmp_path: Path) -> None:
 
 def test_a_drop_network_for_another_size_is_refused(tmp_path: Path) -> None:
     refuse(write_model(tmp_path, drop=drop_network(side=32)), "drop.onnx")
-
-
-def test_the_environment_names_the_default_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("CRYSTAL_SEARCH_MODEL", str(tmp_path))
-    assert default_model_folder() == tmp_path
-
-
-def test_without_it_the_model_beside_the_packages_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CRYSTAL_SEARCH_MODEL", raising=False)
-    assert default_model_folder() == Path(__file__).resolve().parent.parent / "models" / "synthetic-2"

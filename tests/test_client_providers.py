@@ -22,7 +22,8 @@ from test_client_run import CLEAR, EMPTY, GOOD, Killed, content_of, killed_after
 from tiny_model import encoded, picture, write_model
 
 from client_app.main import client
-from client_app.model import FloatArray, Model, Network, Session, default_model_folder, load_model
+from client_app.model import FloatArray, Model, Network, Session, load_model
+from client_app.model_folders import default_model_folder
 from client_app.preprocess import FloatImage
 from client_app.providers import OnnxRuntime, Provider, ProviderWish, accelerated
 from client_app.run import run

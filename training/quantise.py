@@ -16,7 +16,8 @@ from tqdm import tqdm
 from client_app.classify import needed_size
 from client_app.decode import decode_photo
 from client_app.image import Wish, score_image
-from client_app.model import MODEL_VARIABLE, Model, default_model_folder, load_model
+from client_app.model import Model, load_model
+from client_app.model_folders import MODEL_VARIABLE, default_model_folder
 from client_app.score import find_images
 from crystal_search.archives import ImageResult
 from crystal_search.atomic import write_atomically

@@ -10,7 +10,8 @@ import msgspec
 from benchmarks.machine import processors
 from benchmarks.scoring.measure import Plan, measure
 from benchmarks.scoring.report import lines
-from client_app.model import MODEL_VARIABLE, default_model_folder, load_model
+from client_app.model import load_model
+from client_app.model_folders import MODEL_VARIABLE, default_model_folder
 from client_app.score import find_images
 from crystal_search.atomic import write_atomically
 from crystal_search.errors import SettingsError, UsageError

@@ -13,7 +13,8 @@ from typing import Any
 import click
 import numpy as np
 
-from client_app.model import MODEL_TOML, CalibrationSpec, ModelSpec, load_model
+from client_app.model import CalibrationSpec, ModelSpec, load_model
+from client_app.model_folders import MODEL_TOML
 from crystal_search.atomic import write_atomically
 from crystal_search.errors import UsageError
 from crystal_search.extras import require

@@ -12,7 +12,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from client_app.model import default_model_folder, load_model
+from client_app.model import load_model
+from client_app.model_folders import default_model_folder
 from crystal_search import __version__
 from crystal_search.atomic import write_atomically
 from crystal_search.errors import CrystalSearchError, TryAgainLater, UsageError
