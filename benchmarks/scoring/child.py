@@ -120,16 +120,19 @@ def score_wells(job: ScoreWells) -> Wells:
     way = way_of(job, model)
     todo = [(Path(path), Box(*box)) for path, box in zip(job.images, job.boxes, strict=True)]
 
-    def score(well: tuple[Path, Box]) -> Well:
-        return score_well(model, way, *well, job.step)
+    def score(well: tuple[Path, Box]) -> tuple[Well, list[tuple[int, ...]]]:
+        if way.counted:
+            way.counted.shapes.clear()
+        scored = score_well(model, way, *well, job.step)
+        return scored, list(way.counted.shapes) if way.counted else []
 
     score(todo[0])
     with ThreadPoolExecutor(at_once) as pool:
         tries = [list(pool.map(score, todo)) for _ in range(job.repeats)]
-    wells = [_shared(min(of_one, key=lambda well: well.seconds), at_once) for of_one in zip(*tries, strict=True)]
+    wells = [_shared(min((well for well, _ in of_one), key=lambda well: well.seconds), at_once) for of_one in zip(*tries, strict=True)]
     peak = peak_bytes()  # before anything is loaded that only counts
     if way.counted:
-        wells = _with_macs(job, way.counted, wells, [partial(score, well) for well in todo])
+        wells = _with_macs(job, model, wells, [shapes for _, shapes in tries[0]])
     return Wells(wells=wells, peak_bytes=peak, model_weights=way.model_weights)
 
 
@@ -139,14 +142,9 @@ def _shared(well: Well, at_once: int) -> Well:
     return msgspec.structs.replace(well, seconds=well.seconds / at_once, stages=stages)
 
 
-def _with_macs(job: ScoreWells, network: Counting, wells: list[Well], score: list[Callable[[], Well]]) -> list[Well]:
-    """The wells with what their networks multiply, for which each is scored once more; unchanged where the package onnx is missing."""
-    runs = []
-    for again in score:
-        network.shapes.clear()
-        again()
-        runs.append(list(network.shapes))
-    float32 = Path(job.model, load_model(Path(job.model)).spec.chops.file).read_bytes()  # the int8 network has the same convolutions
+def _with_macs(job: ScoreWells, model: Model, wells: list[Well], runs: list[list[tuple[int, ...]]]) -> list[Well]:
+    """The wells with what their networks multiply on inputs of these shapes; unchanged where the package onnx is missing."""
+    float32 = Path(job.model, model.spec.chops.file).read_bytes()  # the int8 network has the same convolutions
     try:
         macs = iter(macs_of_runs(float32, [shape for shapes in runs for shape in shapes]))
     except ImportError:

@@ -163,7 +163,9 @@ def _ways(
             plan.say(f"{way}, {threads_of(threads)}")
             chosen = wells[: plan.slow_wells] if way in SLOW else wells
             paths, boxes = [path for path, _ in chosen], [box for _, box in chosen]
-            job = ScoreWells(**_common(plan, paths, threads), way=way, boxes=boxes, int8=int8, repeats=plan.repeats)
+            job = ScoreWells(
+                **_common(plan, paths, threads), way=way, boxes=boxes, int8=int8, repeats=1 if way == REFERENCE else plan.repeats
+            )
             try:
                 if way == "dense-int8" and int8_left_out:
                     raise LeftOut(int8_left_out)

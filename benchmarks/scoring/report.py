@@ -206,7 +206,7 @@ def _head(report: Report) -> Iterator[str]:
 
 
 def _ways(report: Report) -> Iterator[str]:
-    yield f"\nseconds a well, from file to overlay (median; each well the best of {report.repeats})"
+    yield f"\nseconds a well, from file to overlay (median; each well the best of {report.repeats}, with {REFERENCE} scored once)"
     yield f"scores against those of {REFERENCE}, which has the same windows"
     yield "peak memory is that of the whole process, libraries included"
     rows = []

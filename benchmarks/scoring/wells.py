@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,11 +29,19 @@ CHOPS = 5
 
 
 class Counting(Session):
-    """A network that keeps the shapes of its inputs."""
+    """A network that keeps the shapes of its inputs, for each thread by itself."""
 
     def __init__(self, content: bytes, threads: int) -> None:
         super().__init__(content, threads)
-        self.shapes: list[tuple[int, ...]] = []
+        self._of_thread = threading.local()
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The inputs of this thread since it emptied the list."""
+        if not hasattr(self._of_thread, "shapes"):
+            self._of_thread.shapes = []
+        shapes: list[tuple[int, ...]] = self._of_thread.shapes
+        return shapes
 
     def __call__(self, pixels: FloatImage, /) -> FloatArray:
         self.shapes.append(pixels.shape)
