@@ -82,10 +82,9 @@ class Stub(AbstractContextManager["Stub"]):
             "<hostid>1</hostid>",
             "<userid>1</userid>",
             "<user_name>volunteer</user_name>",
-            "<code_sign_key>",
-            self.key.strip(),
-            "</code_sign_key>",
         ]
+        if "<code_sign_key>" not in request:  # once it has one, it takes no other without a signature of the old one
+            lines += ["<code_sign_key>", self.key.strip(), "</code_sign_key>"]
         for found in re.finditer(r"<result>\n(.*?)</result>", request, re.DOTALL):
             name = _told(found[1], "name")
             if "<exit_status>" in found[1]:

@@ -185,7 +185,7 @@ def app_version(tmp_path_factory: pytest.TempPathFactory, keys: Path, model: Pat
         pytest.fail(f"{BUILT} is missing: make client builds it")
     out = tmp_path_factory.mktemp("apps")
     script = (sys.executable, ROOT / "build" / "app_version.py", "1.00", "--key", keys, "--model", model, "--plan-class", "cpu")
-    made = subprocess.run((*script, "--out", out), check=True, capture_output=True, text=True).stdout
+    made = subprocess.run((*script, "--executable", BUILT, "--out", out), check=True, capture_output=True, text=True).stdout
     return Path(made.strip())
 
 
@@ -288,12 +288,13 @@ def test_a_program_that_was_changed_on_its_way_is_not_run(tmp_path: Path, app_ve
         volunteer = Volunteer(tmp_path / "boinc", stub.url)
         try:
             volunteer.start()
-            volunteer.wait_for("the failure is reported", lambda: "wu_forged_1" in stub.reports)
+            volunteer.wait_for("all is downloaded", lambda: "Finished download of wu_forged_1.zip" in volunteer.log())
+            volunteer.wait_for("it is refused", lambda: "Signature verification failed for crystal-search-client_1.00" in volunteer.log())
+            time.sleep(3)  # what can run would have been started
         finally:
             volunteer.kill()
-    assert stub.reports["wu_forged_1"].exit_status != 0
-    assert "signature" in volunteer.log()
     assert not list(volunteer.folder.rglob("ran"))
+    assert not list(volunteer.folder.glob("slots/*/*"))
 
 
 def test_the_work_unit_tells_a_volunteer_nothing_but_pixels(
