@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import tempfile
 import threading
@@ -27,12 +28,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from assimilator.compare import DEFAULT_TOLERANCE, difference
 from assimilator.validate import packed_manifest, validate
-from crystal_search.archives import MAX_RESULT_BYTES, ArchiveError, Results, read_results
+from crystal_search.archives import MAX_RESULT_BYTES, ArchiveError, Manifest, Results, read_results
 from crystal_search.errors import TryAgainLater
 
 _log = logging.getLogger("validate")
 
 DEFAULT_ADDRESS = ("127.0.0.1", 8470)
+#: BOINC takes a name only once: BoincGrid sends wu_<batch>_<n> again as wu_<batch>-r2_<n>.
+_SENT_AGAIN = re.compile(r"(wu_[A-Za-z0-9-]{1,60})-r[1-9][0-9]?(_[0-9]{1,9})")
 _CHUNK = 256 * 1024
 #: A peer that says nothing for so long is gone; one that sends a result at all has sent it by then.
 _SILENCE_SECONDS = 30.0
@@ -179,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
             with path.open("wb") as file:
                 self._receive(file, size)
         one, other = (self._checked(path, name) for path in paths)
-        if reason := difference(one, other, packed_manifest(self.server.work_units, name), self.server.tolerance):
+        if reason := difference(one, other, self._asked(name), self.server.tolerance):
             raise ArchiveError(f"the results differ: {reason}")
         return "they agree"
 
@@ -187,7 +190,15 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.server.work_units.is_dir():
             raise TryAgainLater(f"{self.server.work_units}: no such folder, nothing can be compared with what was asked; try again later")
         with self.server.looking:
-            return validate(path, packed_manifest(self.server.work_units, name or read_results(path).work_unit))
+            return validate(path, self._asked(name or read_results(path).work_unit))
+
+    def _asked(self, name: str) -> Manifest:
+        """What was asked under a name that BOINC knows."""
+        work_units = self.server.work_units
+        again = _SENT_AGAIN.fullmatch(name)
+        if again and not (work_units / f"{name}.zip").is_file():
+            name = again[1] + again[2]
+        return packed_manifest(work_units, name)
 
     def _length(self, limit: int) -> int:
         """The body's length. Raises ``ArchiveError`` for one that no result has, before a byte of it is read."""

@@ -52,7 +52,7 @@ def server() -> None:
 @click.option("--accounts", type=click.Choice([str(choice) for choice in Accounts]), help="Who may make an account [default: closed].")
 @click.option("--invite-code", "invite_codes", multiple=True, help="A code that lets somebody make an account; may be given several times.")
 @click.option("--validator", default=Wish.validator, show_default=True, help="Address of `crystal-search validate-service`.")
-@click.option("--inbox", default="", help="Folder for results, as BOINC's daemons see it [default: results/inbox in the project].")
+@click.option("--inbox", default="", help="Folder for results, as BOINC's daemons see it [default: results/inbox beside the project].")
 def install_command(
     project_dir: Path,
     take_out: bool,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import logging
 import os
-import re
 import shutil
 import signal
 import socket
@@ -44,7 +43,7 @@ class Grid:
 
     @property
     def inbox(self) -> Path:
-        return self.root / "project/results/inbox"
+        return self.root / "results/inbox"
 
     def create(self) -> Grid:
         self.pack(UNIT)
@@ -151,6 +150,15 @@ def test_the_answer_to_another_work_unit_is_a_forgery(grid: Grid, service: Valid
     assert "answers wu_20260301-1_8, not wu_20260301-1_7" in done.stderr
 
 
+def test_work_that_was_sent_again_has_a_name_of_its_own(grid: Grid, service: ValidationServer) -> None:
+    """BOINC takes a name only once: BoincGrid sends wu_x_7 again as wu_x-r2_7; the work unit inside is the same."""
+    assert grid.run("validate", grid.upload(good(), "wu_20260301-1-r2_7")).returncode == 0
+    assert grid.run("compare", grid.upload(good()), grid.upload(good(), "wu_20260301-1-r2_7", 1)).returncode == 0
+    assert grid.run("validate", grid.upload(good(), "wu_20260301-1-rx_7")).returncode == 1
+    grid.pack("wu_a-r2_7")  # a batch that happens to be called so
+    assert grid.run("validate", grid.upload(good("wu_a-r2_7"), "wu_a-r2_7")).returncode == 0
+
+
 def test_a_result_of_a_cancelled_work_unit_is_invalid(grid: Grid, service: ValidationServer) -> None:
     done = grid.run("validate", grid.upload(good("wu_20260301-1_9"), "wu_20260301-1_9"))
     assert done.returncode == 1
@@ -171,6 +179,7 @@ def test_no_result_is_lost_while_the_service_is_away(grid: Grid) -> None:
         done = grid.run("validate", path)
     assert done.returncode == 3
     assert f"no answer from {grid.address}" in done.stderr
+    assert done.stderr.count("\n") == 1
     assert grid.run("compare", path, path).returncode == 3
     assert grid.run("validate").returncode == grid.run("compare", path).returncode == 3
 
@@ -388,7 +397,8 @@ def test_the_command_stops_cleanly_and_finishes_what_it_has_begun(grid: Grid) ->
     )
     assert process.stderr is not None
     try:
-        assert re.search(r"listening on 127\.0\.0\.1:\d+", process.stderr.readline())
+        while f"listening on 127.0.0.1:{port}" not in (line := process.stderr.readline()):
+            assert line, "it ended"
         body = grid.upload(good()).read_bytes()
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
             head = f"POST /validate?work_unit={UNIT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -402,6 +412,8 @@ def test_the_command_stops_cleanly_and_finishes_what_it_has_begun(grid: Grid) ->
         assert process.wait(timeout=30) == 0
     finally:
         process.kill()
+        process.wait()
+        process.stderr.close()
     assert f"validate {UNIT}: valid" in rest
     assert "stopped by a signal" in rest
     assert "Traceback" not in rest
