@@ -224,8 +224,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_expect_100(self) -> bool:
         """Refuse what is too large before it is sent; the answer itself is given where all others are."""
+        pair = self.path.startswith("/compare")
         try:
-            self._length(2 * MAX_RESULT_BYTES)
+            self._length(2 * MAX_RESULT_BYTES if pair else MAX_RESULT_BYTES)
         except (ArchiveError, _BadRequest):
             return True
         return super().handle_expect_100()

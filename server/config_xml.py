@@ -48,6 +48,8 @@ def restore_config(content: bytes, record: Record) -> tuple[bytes, list[str]]:
                 content = _put(content, command, change.before or "")
                 lines.append(f"{NAME}: feeder as before")
                 break
+        else:
+            lines.append(f"{NAME}: feeder was changed since and stays")
     for name, change in reversed(record.values.items()):
         element = _config(content).first(name)
         if element is None or element.text.strip() != change.after:

@@ -172,7 +172,7 @@ def _merge_into_list(project: ProjectFiles, name: str, record: Record) -> list[s
 def _merge_into_web(project: ProjectFiles, values: dict[str, str], record: Record) -> list[str]:
     content = project.read(WEB)
     if content is None:
-        return [f"{WEB}: not there; the web pages stay as they are"] if not record.web else []
+        return [] if project.read(RECORD) else [f"{WEB}: not there; the web pages stay as they are"]
     lines = []
     for name in list(record.web):
         if name not in values:

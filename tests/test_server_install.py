@@ -218,6 +218,12 @@ def test_it_goes_out_without_a_trace(project: Path, options: tuple[str, ...]) ->
     assert run(project, "--remove") == [f"{project}: nothing to remove"]
 
 
+def test_a_project_without_web_pages(project: Path) -> None:
+    (project / "html/project/project.inc").unlink()
+    assert "html/project/project.inc: not there; the web pages stay as they are" in run(project)
+    assert run(project) == [f"{project}: nothing to change"]
+
+
 def test_a_dry_run_says_everything_and_changes_nothing(project: Path) -> None:
     before = files(project)
     said = run(project, "--dry-run")

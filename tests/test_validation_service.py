@@ -142,6 +142,15 @@ def test_a_truncated_upload_is_invalid(grid: Grid, service: ValidationServer) ->
     assert grid.run("validate", path).returncode == 1
 
 
+def test_a_file_that_is_too_large_is_invalid_and_not_asked_about_for_ever(grid: Grid, service: ValidationServer) -> None:
+    path = grid.upload(b"")
+    with path.open("r+b") as file:
+        file.truncate(65 * 2**20)
+    done = grid.run("validate", path)
+    assert done.returncode == 1
+    assert "68157440 bytes, at most 67108864 are allowed" in done.stderr
+
+
 def test_the_answer_to_another_work_unit_is_a_forgery(grid: Grid, service: ValidationServer) -> None:
     """A computer may not choose which work unit it answers: the name of the file is BOINC's."""
     grid.pack("wu_20260301-1_8")
