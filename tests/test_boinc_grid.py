@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -551,3 +555,12 @@ def test_killed_at_any_line_each_work_unit_ends_once(tmp_path: Path) -> None:
         assert set((lab.root / "events").read_text().splitlines()) == expected, line
         assert lab.left_over() == [], line
         assert lab.grid().open_work_units() == 0
+
+
+def test_the_load_figure_still_runs(tmp_path: Path) -> None:
+    """``tests/load_boinc.py`` itself fails when a result is lost."""
+    load = Path(__file__).with_name("load_boinc.py")
+    arguments = [str(tmp_path / "load"), "--work-units", "4", "--at-once", "4", "--overlay-kb", "1"]
+    environment = os.environ | {"PYTHONPATH": str(load.parents[1])}
+    told = subprocess.run([sys.executable, str(load), *arguments], capture_output=True, text=True, check=True, env=environment)
+    assert (json.loads(told.stdout)["images"], json.loads(told.stdout)["lost"]) == (256, 0)
