@@ -39,7 +39,7 @@ PLATFORMS = {
     ("darwin", "arm64"): "arm64-apple-darwin",
 }
 #: What plan_class_spec.xml of server/ knows; ``cpu`` has no plan class in BOINC's sense.
-PLAN_CLASSES = ("cpu", "mt", "cuda", "directml", "coreml")
+PLAN_CLASSES = ("cpu", "mt", "cuda", "directml_nvidia", "directml_amd", "directml_intel_gpu", "coreml")
 
 #: The program is two processes (it unpacks itself), so the wrapper has to stop and go on with all of them: multi_process.
 JOB_XML = f"""<job_desc>

@@ -130,10 +130,16 @@ def test_a_model_travels_in_files_whose_names_do_not_change_with_the_version(lab
             assert (folder / name).read_bytes() == (model / file).read_bytes()
 
 
+def test_the_plan_classes_are_those_that_the_server_knows(lab: Path, keys: Path) -> None:
+    known = ElementTree.parse(SCRIPT.parents[1] / "server" / "files" / "plan_class_spec.xml").getroot().iter("name")
+    names = [str(name.text) for name in known]
+    assert len(made(lab, keys, "1.00", *(f"--plan-class={name}" for name in names))) == len(names) > 3
+
+
 def test_names_for_windows_end_as_windows_wants_it(lab: Path, keys: Path) -> None:
-    command = ("--platform", "windows_x86_64", "--wrapper", lab / "wrapper", "--plan-class", "directml")
+    command = ("--platform", "windows_x86_64", "--wrapper", lab / "wrapper", "--plan-class", "directml_amd")
     (folder,) = made(lab, keys, "1.00", *command)
-    assert folder.name == "windows_x86_64__directml"
+    assert folder.name == "windows_x86_64__directml_amd"
     assert sorted(path.name[-19:] for path in folder.glob("*.exe")) == ["_windows_x86_64.exe"] * 2
 
 

@@ -1,8 +1,9 @@
 """The whole way, with BOINC's real client: real images leave the embedded XtalTrak, are scored by the signed executable below a
 ``boinc`` that is killed in the middle, and come back as scores.
 
-Needs the executable (``make client``) and Debian's boinc-client; nothing is skipped for want of either. The server is a stub on the
-loopback (boinc_stub.py).
+Needs the executable (``make client``) and Debian's boinc-client; nothing is skipped for want of either. The server's parts that are
+BOINC's are stand-ins: scheduler and upload handler (boinc_stub.py), the project's tools (fake_boinc.py). Ours are real: the grid, the
+validation service, both entry scripts.
 """
 
 from __future__ import annotations
@@ -14,21 +15,20 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 from boinc_stub import Stub, write_keys
+from fake_boinc import FakeBoinc
 
-from assimilator.assimilate import assimilate
-from assimilator.validate import validator
+from assimilator.service import ValidationServer
 from crystal_search.archives import open_work_unit, read_results
-from crystal_search.grid import GaveUp, Refused, Returned
-from crystal_search.ledger import open_ledger
 from crystal_search.models import find_model
 from crystal_search.settings import load_settings
 
@@ -36,6 +36,7 @@ pytestmark = pytest.mark.executable
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILT = ROOT / "dist" / "crystal-search-client"
+CRYSTAL_SEARCH = (sys.executable, "-m", "crystal_search")
 BOINC = shutil.which("boinc") or "/usr/bin/boinc"
 SECONDS = 300.0
 THRESHOLD = "0.2"  # low, so that nearly every drop gets a score
@@ -134,30 +135,28 @@ class Volunteer:
         return done
 
 
-class Inbox:
-    """A ``Grid`` that has BOINC's results in a folder, ``<work unit>.zip``, and nothing else to do."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def submit(self, work_unit: Path, priority: int = 0) -> bool:
-        raise NotImplementedError
-
-    def poll(self) -> list[Returned | Refused | GaveUp]:
-        return [Returned(path.stem, path) for path in sorted(self._folder.glob("*.zip"))]
-
-    def acknowledge(self, event: Returned | Refused | GaveUp) -> None:
-        (self._folder / f"{event.work_unit}.zip").unlink()
-
-    def cancel(self, name: str) -> None:
-        raise NotImplementedError
-
-    def open_work_units(self) -> int:
-        return len(self.poll())
-
-
 def crystal_search(*arguments: str | Path) -> None:
-    subprocess.run([sys.executable, "-m", "crystal_search", *map(str, arguments)], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([*CRYSTAL_SEARCH, *map(str, arguments)], check=True, stderr=subprocess.DEVNULL)
+
+
+@contextmanager
+def validation_service(work_units: Path) -> Iterator[str]:
+    """The address of a service that knows these work units."""
+    server = ValidationServer(("127.0.0.1", 0), work_units)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def entry_script(name: str, *arguments: str | Path, **variables: str) -> int:
+    """Call one of our scripts as BOINC's validator and assimilator do; returns its exit code."""
+    script = ROOT / "server" / "files" / "bin" / f"crystal_search_{name}"
+    return subprocess.run(("sh", script, *arguments), env={"PATH": os.environ["PATH"], **variables}).returncode
 
 
 @pytest.fixture(scope="module")
@@ -218,16 +217,43 @@ def volunteer(tmp_path: Path, stub: Stub) -> Iterator[Volunteer]:
     assert made.processes() == []
 
 
+@pytest.fixture
+def assimilator() -> Iterator[Callable[[Path], subprocess.Popen[bytes]]]:
+    """Starts ``crystal-search assimilate``, which creates the work at BOINC and ends when all of it has come back."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(settings_file: Path) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen([*CRYSTAL_SEARCH, "assimilate", "--settings", str(settings_file), "--once"]))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
 def test_real_images_become_scores_although_the_volunteer_is_killed(
-    tmp_path: Path, stub: Stub, volunteer: Volunteer, model: Path, plate: dict[str, tuple[int, int, int]]
+    tmp_path: Path,
+    stub: Stub,
+    volunteer: Volunteer,
+    assimilator: Callable[[Path], subprocess.Popen[bytes]],
+    model: Path,
+    plate: dict[str, tuple[int, int, int]],
 ) -> None:
+    boinc = FakeBoinc(tmp_path / "server" / "project")
     settings_file = tmp_path / "crystal-search.toml"
-    settings_file.write_text(f'[scoring]\nmodel = "{model}"\nthreshold = {THRESHOLD}\n[generator]\nimages_per_work_unit = 4\n')
+    settings_file.write_text(
+        f'[scoring]\nmodel = "{model}"\nthreshold = {THRESHOLD}\n[generator]\nimages_per_work_unit = 4\n'
+        f'[grid]\nkind = "boinc"\n[boinc]\nproject = "{boinc.path}"\n'
+    )
     settings = load_settings(settings_file)
     crystal_search("load", tmp_path / "plate", "--settings", settings_file)
     crystal_search("work-generator", "--settings", settings_file, "--once")
-    stub.work_units = sorted(settings.work_units.glob("*.zip"))
-    assert len(stub.work_units) == 2
+    assimilating = assimilator(settings_file)
+    while len(boinc.jobs()) < 2:
+        assert assimilating.poll() is None
+        time.sleep(0.1)
+    stub.work_units = [boinc.input(name) for name in boinc.jobs()]
 
     volunteer.start()
     volunteer.wait_for("the first image is done", volunteer.checkpoints)
@@ -248,17 +274,14 @@ def test_real_images_become_scores_although_the_volunteer_is_killed(
     models = [request for request in stub.requests if "_model_delivered-1_" in request]
     assert len(models) == len(set(models)) == 3, "the model's files are kept for the next work unit"
 
-    inbox = tmp_path / "inbox"
-    inbox.mkdir()
-    check = validator(settings.work_units)
-    seconds = {}
-    for work_unit in stub.work_units:
-        check(work_unit.stem, stub.result(work_unit.stem))
-        seconds |= {image.id: image.seconds for image in read_results(stub.result(work_unit.stem)).images}
-        shutil.copyfile(stub.result(work_unit.stem), inbox / work_unit.name)
+    results = {path.stem: stub.result(path.stem) for path in stub.work_units}
+    seconds = {image.id: image.seconds for path in results.values() for image in read_results(path).images}
     assert kept.items() <= seconds.items(), "what was done before the kill was not done again"
-    with open_ledger(settings.ledger_url) as ledger:
-        assert assimilate(settings, ledger, Inbox(inbox)) == 2
+    with validation_service(settings.work_units) as address:
+        for result in results.values():
+            assert entry_script("validate", result, CRYSTAL_SEARCH_VALIDATOR=address) == 0
+            assert entry_script("assimilate", "17", result, CRYSTAL_SEARCH_INBOX=str(boinc.inbox)) == 0
+    assert assimilating.wait(timeout=60) == 0
     for stage in ("finalize", "set-autoscore"):
         crystal_search(stage, "--settings", settings_file, "--once")
 
