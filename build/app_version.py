@@ -29,12 +29,11 @@ APP = "crystal_search"
 PROGRAM = "crystal-search-client"
 LICENCES = "THIRD-PARTY-LICENCES.txt"
 
-#: BOINC's names of the systems that the client is built for, by what Python calls them (system, machine).
+#: BOINC's names of the systems in the server's project.xml, by what Python calls them (system, machine).
 PLATFORMS = {
     ("linux", "x86_64"): "x86_64-pc-linux-gnu",
     ("linux", "aarch64"): "aarch64-unknown-linux-gnu",
     ("win32", "AMD64"): "windows_x86_64",
-    ("win32", "ARM64"): "windows_arm64",
     ("darwin", "x86_64"): "x86_64-apple-darwin",
     ("darwin", "arm64"): "arm64-apple-darwin",
 }

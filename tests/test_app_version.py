@@ -136,6 +136,15 @@ def test_the_plan_classes_are_those_that_the_server_knows(lab: Path, keys: Path)
     assert len(made(lab, keys, "1.00", *(f"--plan-class={name}" for name in names))) == len(names) > 3
 
 
+def test_the_platforms_are_those_that_the_server_knows(lab: Path, keys: Path) -> None:
+    known = ElementTree.parse(SCRIPT.parents[1] / "server" / "files" / "project.xml").getroot().iter("platform")
+    names = [str(platform.findtext("name")) for platform in known]
+    for name in names:
+        (folder,) = made(lab, keys, "1.00", "--plan-class", "cpu", "--platform", name)
+        assert folder.name == name
+    assert len(names) == 5
+
+
 def test_names_for_windows_end_as_windows_wants_it(lab: Path, keys: Path) -> None:
     command = ("--platform", "windows_x86_64", "--wrapper", lab / "wrapper", "--plan-class", "directml_amd")
     (folder,) = made(lab, keys, "1.00", *command)
