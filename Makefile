@@ -22,18 +22,18 @@ lint: $(VENV)/.test-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy build/client.py
+	$(BIN)/mypy build/client.py build/app_version.py
 	$(BIN)/lint-imports --no-cache
 
 client: dist/crystal-search-client
 
 # build/client.py brings an environment of its own, so that nothing but what volunteers need gets in.
-dist/crystal-search-client: $(wildcard build/*.py build/*.c client_app/*.py client_app/*.jpg crystal_search/*.py models/*/*) pyproject.toml requirements.lock
+dist/crystal-search-client: build/client.py build/nuitka_plugin.py $(wildcard build/*.c client_app/*.py client_app/*.jpg crystal_search/*.py models/*/*) pyproject.toml requirements.lock
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing; on Debian or Ubuntu: apt-get install python3.11 python3.11-venv"; exit 1; }
 	$(PYTHON) build/client.py
 
 test-client: dist/crystal-search-client $(VENV)/.test-ready
-	$(BIN)/python -m pytest -m executable tests/test_executable.py $(PYTEST)
+	$(BIN)/python -m pytest -m executable tests/test_executable.py tests/test_boinc_client.py $(PYTEST)
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing; on Debian or Ubuntu: apt-get install python3.11 python3.11-venv"; exit 1; }

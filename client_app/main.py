@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from client_app import boinc_slot
 from client_app.errors import one_line
 from client_app.executable import forget_old_builds
 from client_app.memory import DEFAULT_MEMORY_MB, LEAST_MEMORY_MB, MB, check_free_memory, limit_memory
@@ -34,7 +35,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROGRAM, description="Score the images of a work unit.", allow_abbrev=False)
-    parser.add_argument("work_unit", metavar="IN.zip", type=Path, nargs="?", help="the work unit")
+    parser.add_argument("work_unit", metavar="IN.zip", type=Path, nargs="?", help="the work unit (BOINC needs to name neither archive)")
     parser.add_argument("out", metavar="OUT.zip", type=Path, nargs="?", help="the result; a killed run continues when it is started again")
     parser.add_argument("--model", metavar="DIR", type=Path, help=_MODEL_HELP)
     parser.add_argument("--nthreads", metavar="N", type=_threads, default=1, help="processor threads to use (default: 1)")
@@ -94,11 +95,21 @@ def _prepare(options: argparse.Namespace) -> None:
     limit_memory(options.memory_mb, options.nthreads)
 
 
+def _prepare_program(options: argparse.Namespace) -> None:
+    # BOINC and service managers stop a program with a signal. BOINC takes any code but 0 for a failure, and goes on later after 0.
+    obey_stop_signals(_STOPPED, EXIT_DONE if options.in_slot else EXIT_TRY_LATER)
+    _prepare(options)
+
+
 def client(arguments: Sequence[str], prepare: Callable[[argparse.Namespace], None] | None = None) -> int:
     """Run the client and return its exit code; every error is one line on standard error. ``prepare`` is called before the work."""
     details = "-v" in arguments or "--verbose" in arguments
+    in_slot = False
     try:
         options = _parser().parse_args(arguments)
+        options.in_slot = in_slot = options.work_unit is None and not options.self_test and boinc_slot.is_here()
+        if in_slot:
+            options.work_unit, options.out = boinc_slot.ARCHIVES
         logging.basicConfig(level=logging.DEBUG if details else logging.WARNING, format="%(message)s", stream=sys.stderr)
         logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with an image stands in its result
         if prepare:
@@ -113,23 +124,24 @@ def client(arguments: Sequence[str], prepare: Callable[[argparse.Namespace], Non
             run(options.work_unit, options.out, options.model, options.nthreads, provider, memory_mb=options.memory_mb)
     except KeyboardInterrupt:
         print(_STOPPED, file=sys.stderr)
-        return EXIT_TRY_LATER
+        code = EXIT_TRY_LATER
     except MemoryError:
         print(f"{PROGRAM}: not enough memory: start again with a larger --memory-mb; nothing was lost", file=sys.stderr)
-        return EXIT_TRY_LATER
+        code = EXIT_TRY_LATER
     except CrystalSearchError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return error.exit_code
+        code = error.exit_code
     except Exception as error:
         if details:
             raise
         print(f"{PROGRAM}: unexpected {one_line(error)} (-v shows where)", file=sys.stderr)
-        return EXIT_SOME_FAILED
-    return EXIT_DONE
+        code = EXIT_SOME_FAILED
+    else:
+        code = EXIT_DONE
+    return boinc_slot.tell_boinc(code) if in_slot else code
 
 
 def main() -> NoReturn:
     """The entry point of ``crystal-search-client``."""
     warnings.simplefilter("ignore")
-    obey_stop_signals(_STOPPED)  # BOINC and service managers stop a program that way
-    sys.exit(client(sys.argv[1:], _prepare))
+    sys.exit(client(sys.argv[1:], _prepare_program))

@@ -1,4 +1,5 @@
-"""Where models lie: beside the executable, so that a new model needs no new build, and inside it (in a checkout: beside the packages)."""
+"""Where models lie: beside the executable, so that a new model needs no new build, inside it (in a checkout: beside the packages), and
+in the current folder, where BOINC puts what it has downloaded. A hash decides, so it does not matter who put a model there."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ def _homes() -> tuple[Path, ...]:
 
 
 def _model_folders() -> Iterator[Path]:
-    for home in _homes():
+    for home in (*_homes(), Path.cwd() / "models"):
         if home.is_dir():
             yield from sorted(home.iterdir())
 

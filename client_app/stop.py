@@ -10,8 +10,8 @@ import threading
 from crystal_search.errors import EXIT_TRY_LATER
 
 
-def obey_stop_signals(last_words: str) -> None:
-    """From now on SIGTERM and Ctrl-C (on Windows Ctrl-Break and a closed console, too) end the program with ``last_words`` and exit code 4.
+def obey_stop_signals(last_words: str, code: int = EXIT_TRY_LATER) -> None:
+    """From now on SIGTERM and Ctrl-C (on Windows Ctrl-Break and a closed console, too) end the program with ``last_words`` and ``code``.
 
     Nothing is tidied up, so this is for a program that writes whatever it keeps in one step. Call it once, in the main thread.
     """
@@ -21,7 +21,7 @@ def obey_stop_signals(last_words: str) -> None:
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_wait, args=(reader, writer, last_words), daemon=True).start()
+    threading.Thread(target=_wait, args=(reader, writer, last_words, code), daemon=True).start()
     for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
@@ -32,10 +32,10 @@ def _leave_it_to_the_thread(*_: object) -> None:
     pass
 
 
-def _wait(reader: socket.socket, _writer: socket.socket, last_words: str) -> None:
+def _wait(reader: socket.socket, _writer: socket.socket, last_words: str, code: int) -> None:
     """End with the first signal; the arguments also keep both ends of the socket open."""
     reader.recv(1)
     try:
         os.write(2, f"{last_words}\n".encode())
     finally:
-        os._exit(EXIT_TRY_LATER)
+        os._exit(code)
