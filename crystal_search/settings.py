@@ -142,6 +142,18 @@ class Finalizer(_Section):
     rows_per_transaction: Annotated[int, Field(ge=1, le=500)] = Field(500, description="Rows written under one lock.")
 
 
+class Retention(_Section):
+    """How long results with their overlays are kept; scores, boxes and best chops stay in the ledger for ever."""
+
+    days: dict[Literal["crystal", "precipitate", "other", "clear", "unsure", "no_drop", "failed"], Annotated[float, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description="A result ZIP is deleted so many days after it came, by the longest of its images' groups; a group not named: never.",
+    )
+    refused_days: Annotated[float, Field(ge=1)] | None = Field(
+        None, description="Refused results are deleted after so many days; empty: never."
+    )
+
+
 class Settings(_Section):
     """All of ``crystal-search.toml``."""
 
@@ -153,6 +165,7 @@ class Settings(_Section):
     generator: Generator = Generator()
     grid: GridSettings = Field(default_factory=lambda: GridSettings())
     finalizer: Finalizer = Finalizer()
+    retention: Retention = Retention()
 
     @property
     def ledger_url(self) -> str:
