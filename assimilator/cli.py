@@ -1,22 +1,27 @@
-"""The assimilator's commands: ``assimilate`` drives the grid and takes in what comes back, ``retention`` deletes what has had its time."""
+"""The assimilator's commands: ``assimilate`` drives the grid and takes in what comes back, ``validate-service`` answers BOINC's entry
+scripts, ``retention`` deletes what has had its time.
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from pathlib import Path
 
 import click
 
 from assimilator.assimilate import assimilate as assimilate_events
+from assimilator.compare import DEFAULT_TOLERANCE
 from assimilator.retention import delete_expired, expired
+from assimilator.service import DEFAULT_ADDRESS, ValidationServer
 from assimilator.validate import validator
-from crystal_search.errors import SettingsError, TryAgainLater
+from crystal_search.errors import SettingsError, TryAgainLater, UsageError
 from crystal_search.grid import open_grid
 from crystal_search.ledger import open_existing_ledger, open_ledger
 from crystal_search.ledger.results import utc_now
 from crystal_search.leftovers import sweep_partials
-from crystal_search.service import Stop, run_service
+from crystal_search.service import Stop, run_service, stopped_by_signals
 from crystal_search.settings import load_settings
 
 #: While work is out, the pause between two looks at the grid: its clients wait for us to start the next one.
@@ -25,6 +30,8 @@ _POLL_SECONDS = 0.2
 _PAUSE_FACTOR = 10
 #: Retention counts in days.
 _RETENTION_SECONDS = 3600.0
+#: So often the validation service looks whether its listener lives.
+_LOOK_SECONDS = 5.0
 
 
 @click.command()
@@ -77,3 +84,40 @@ def retention(settings_file: Path | None, once: bool, dry_run: bool) -> None:
         run_service(
             "retention", lambda stop: bool(delete_expired(settings, ledger, utc_now(), stop)) and not once, once, _RETENTION_SECONDS
         )
+
+
+@click.command(name="validate-service")
+@click.option("--settings", "settings_file", type=click.Path(path_type=Path), help="Settings file; default crystal-search.toml.")
+@click.option(
+    "--listen", default=":".join(map(str, DEFAULT_ADDRESS)), show_default=True, help="Address and port; it is for the internal network."
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1),
+    default=DEFAULT_TOLERANCE,
+    show_default=True,
+    help="How far the probabilities of two results of one work unit may be apart.",
+)
+@click.option("--connections", type=click.IntRange(1, 4096), default=256, show_default=True, help="Requests at a time; more have to wait.")
+@click.option(
+    "--spool", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Folder for results being looked at [default: /tmp]."
+)
+def validate_service(settings_file: Path | None, listen: str, tolerance: float, connections: int, spool: Path | None) -> None:
+    """Say whether results are valid, to BOINC's entry scripts, over HTTP."""
+    settings = load_settings(settings_file)
+    log = logging.getLogger("validate")
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65_535:
+        raise UsageError(f"--listen {listen!r}: not an address and a port, such as 127.0.0.1:8470")
+    try:
+        server = ValidationServer((host, int(port)), settings.work_units, tolerance=tolerance, connections=connections, spool=spool)
+    except OSError as error:
+        raise TryAgainLater(f"--listen {listen}: can not listen there ({error.strerror})") from error
+    with stopped_by_signals() as stop:
+        thread = threading.Thread(target=server.serve_forever, name="requests", daemon=True)
+        thread.start()
+        log.info("listening on %s:%d", *server.server_address[:2])
+        while thread.is_alive() and not stop.wait(_LOOK_SECONDS):
+            pass
+        server.stop()
+    log.info("stopped by a signal")

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_model import encoded
 
-from client_app.decode import MAX_PIXELS, decode_image
+from client_app.decode import MAX_PIXELS, decode_image, decode_photo
 from client_app.errors import ImageError
+from crystal_search.geometry import Box
 
 NOISE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (60, 80, 3), dtype=np.uint8))
 
@@ -144,3 +145,41 @@ def test_damage_ends_as_an_image_error_or_as_an_image(kind: str, chance: random.
         assert decode_image(bytes(content)).mode in ("L", "RGB")
     except ImageError as error:
         assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
+
+
+# ---- no more than is needed -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("wanted", "size"), [((80, 60), (80, 60)), ((41, 30), (80, 60)), ((40, 30), (40, 30)), ((9, 8), (20, 15))])
+def test_a_jpeg_is_decoded_at_the_smallest_size_that_is_enough(wanted: tuple[int, int], size: tuple[int, int]) -> None:
+    """JPEG knows halves, quarters and eighths. An eighth of 80 x 60 px has 7.5 rows, too few where 8 are needed."""
+    photo = decode_photo(encoded(NOISE, "JPEG"), lambda width, height: wanted)
+    assert (photo.width, photo.height) == (80, 60)
+    assert photo.pixels.size == size
+    assert photo.reduced == 80 / size[0]
+
+
+def test_other_formats_are_decoded_whole() -> None:
+    assert decode_photo(encoded(NOISE), lambda width, height: (8, 6)).pixels.size == (80, 60)
+
+
+def test_a_reduced_jpeg_is_the_image_with_its_pixels_averaged() -> None:
+    """Blocks of 2 x 2 px of a smooth picture; compression and rounding cost a few gray values."""
+    y, x = np.mgrid[0:480, 0:640]
+    smooth = (128 + 60 * np.sin(x / 40) + 50 * np.cos(y / 30)).astype(np.uint8)
+    photo = decode_photo(encoded(Image.fromarray(smooth), "JPEG", quality=95), lambda width, height: (width // 2, height // 2))
+    averaged = smooth.reshape(240, 2, 320, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(np.asarray(photo.pixels, np.float64), averaged, atol=4)
+
+
+def test_boxes_come_back_in_the_files_pixels() -> None:
+    photo = decode_photo(encoded(NOISE, "JPEG"), lambda width, height: (40, 30))
+    assert photo.in_file(Box(3, 5, 40, 30)) == Box(6, 10, 80, 60)
+
+
+def test_what_the_size_is_asked_of_may_refuse_the_image() -> None:
+    def refuse(width: int, height: int) -> tuple[int, int]:
+        raise ImageError(f"{width} x {height} px are absurd")
+
+    with pytest.raises(ImageError, match="80 x 60 px are absurd"):
+        decode_photo(encoded(NOISE, "JPEG"), refuse)
