@@ -120,14 +120,32 @@ class Generator(_Section):
 class GridSettings(_Section):
     """Who computes."""
 
-    kind: Literal["local"] = Field("local", description="local: client processes on this machine.")
+    kind: Literal["local", "boinc"] = Field(
+        "local", description="local: client processes on this machine. boinc: the volunteers of a BOINC server, see [boinc]."
+    )
     workers: Annotated[int, Field(ge=1, le=256)] = Field(
-        default_factory=lambda: os.cpu_count() or 1, description="Client processes at a time."
+        default_factory=lambda: os.cpu_count() or 1,
+        description="Client processes at a time; local only, as threads and deadline_seconds are.",
     )
     threads: Annotated[int, Field(ge=1, le=256)] = Field(1, description="Threads of each client.")
     attempts: Annotated[int, Field(ge=1, le=10)] = Field(3, description="How often work is sent in all before the grid gives it up.")
     deadline_seconds: Annotated[float, Field(gt=0)] = Field(
         1800.0, description="A client that makes no progress for so long is stopped; it is started again and goes on where it was."
+    )
+
+
+class Boinc(_Section):
+    """The BOINC server, where grid.kind is boinc."""
+
+    project: Path | None = Field(None, description="The project's directory, as this machine or container sees it.")
+    inbox: Path | None = Field(None, description="Where BOINC's assimilator leaves results; empty: results/inbox beside the project.")
+    command: list[str] = Field(
+        default_factory=list,
+        description="Goes before BOINC's tools, to run them elsewhere in the project's directory with standard input: "
+        '["docker", "exec", "-i", "-w", "/home/boincadm/project/NAME", "apache"]. Empty: they run here.',
+    )
+    url: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$")] = Field(
+        "", description="Address of the project's web pages: `crystal-search status` asks them how the server is."
     )
 
 
@@ -164,8 +182,15 @@ class Settings(_Section):
     search: list[Search] = Field(default_factory=lambda: [Search(name="everything unscored")])
     generator: Generator = Generator()
     grid: GridSettings = Field(default_factory=lambda: GridSettings())
+    boinc: Boinc = Field(default_factory=lambda: Boinc())
     finalizer: Finalizer = Finalizer()
     retention: Retention = Retention()
+
+    @model_validator(mode="after")
+    def _boinc_has_a_project(self) -> Self:
+        if self.grid.kind == "boinc" and self.boinc.project is None:
+            raise ValueError('boinc.project is missing: grid.kind = "boinc" needs the directory of a BOINC project')
+        return self
 
     @property
     def ledger_url(self) -> str:
@@ -180,6 +205,17 @@ class Settings(_Section):
     @property
     def grid_spool(self) -> Path:
         return self.paths.state / "grid"
+
+    @property
+    def boinc_spool(self) -> Path:
+        """What the BOINC grid notes of its work units."""
+        return self.paths.state / "boinc"
+
+    @property
+    def boinc_inbox(self) -> Path:
+        """Where BOINC's assimilator leaves results. Only where ``boinc.project`` is set."""
+        assert self.boinc.project is not None
+        return self.boinc.inbox or self.boinc.project.parent / "results" / "inbox"
 
     @property
     def results(self) -> Path:
@@ -247,4 +283,6 @@ def _resolve(settings: Settings, base: Path) -> Settings:
     }
     if settings.scoring.model is not None:
         changes["scoring"] = settings.scoring.model_copy(update={"model": base / settings.scoring.model})
+    boinc = {key: base / path for key, path in (("project", settings.boinc.project), ("inbox", settings.boinc.inbox)) if path is not None}
+    changes["boinc"] = settings.boinc.model_copy(update=boinc)
     return settings.model_copy(update=changes)

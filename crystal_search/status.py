@@ -13,9 +13,15 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Column, Connection, func, select
 
+from crystal_search.errors import TryAgainLater
+from crystal_search.grid import open_boinc_grid
+from crystal_search.grid.boinc import BoincProgress
+from crystal_search.grid.boinc_server import ServerStatus, read_server_status
 from crystal_search.ledger import open_existing_ledger
+from crystal_search.ledger.pace import Pace, read_pace
+from crystal_search.ledger.results import utc_now
 from crystal_search.ledger.schema import BatchState, ImageState, WorkUnitState, batches, images, refusals, work_units, writes
-from crystal_search.settings import load_settings
+from crystal_search.settings import Settings, load_settings
 
 _LAST = 10
 
@@ -69,6 +75,29 @@ class Status:
     refused_results: list[Reason]
     last_writes: list[WrittenBatch]
     waiting: list[WaitingBatch]
+    pace: Pace
+
+
+@dataclass(frozen=True, slots=True)
+class BoincStatus:
+    """Where the work units are, as our own records have it, and how the server is; ``trouble`` says why it can not be asked."""
+
+    progress: BoincProgress
+    server: ServerStatus | None = None
+    trouble: str | None = None
+
+
+def read_boinc_status(settings: Settings) -> BoincStatus | None:
+    """The state of a BOINC grid, None where the grid is another one. The server is asked where ``boinc.url`` is set."""
+    if settings.grid.kind != "boinc":
+        return None
+    progress = open_boinc_grid(settings).progress()
+    if not settings.boinc.url:
+        return BoincStatus(progress)
+    try:
+        return BoincStatus(progress, read_server_status(settings.boinc.url))
+    except TryAgainLater as error:
+        return BoincStatus(progress, trouble=str(error))
 
 
 def read_status(connection: Connection) -> Status:
@@ -103,6 +132,7 @@ def read_status(connection: Connection) -> Status:
         refused_results=_by_kind([("refused", reason, count) for reason, count in set_aside]),
         last_writes=[WrittenBatch(name, state, rows, at.isoformat(sep=" ", timespec="seconds")) for name, state, rows, at in written],
         waiting=[WaitingBatch(name, state, search, _NEXT[BatchState(state)].format(batch=name)) for name, state, search in waiting],
+        pace=read_pace(connection, utc_now()),
     )
 
 
@@ -123,7 +153,7 @@ def _by_kind(reasons: list[tuple[str, str, int]]) -> list[Reason]:
     return [Reason(state, kind, count, examples[state, kind]) for (state, kind), count in by_count]
 
 
-def _tables(status: Status) -> list[Table]:
+def _tables(status: Status, boinc: BoincStatus | None) -> list[Table]:
     def table(title: str, columns: list[str], rows: list[list[object]]) -> Table:
         made = Table(title=title, title_justify="left")
         for column in columns:
@@ -134,6 +164,10 @@ def _tables(status: Status) -> list[Table]:
 
     stages = (("Images", status.images), ("Work units", status.work_units), ("Batches", status.batches))
     made = [table(title, ["state", "count"], [[state, count] for state, count in counts.items() if count]) for title, counts in stages]
+    if status.pace.images:
+        made.append(table("Pace of the last 24 hours", ["what", "count"], _pace_rows(status.pace)))
+    if boinc:
+        made.append(table("BOINC", ["what", "count"], _boinc_rows(boinc)))
     if status.waiting:
         lines: list[list[object]] = [[w.batch, w.state, w.search, w.next] for w in status.waiting]
         made.append(table(f"Batches on the way (the first {_LAST})", ["batch", "state", "search", "next"], lines))
@@ -146,16 +180,50 @@ def _tables(status: Status) -> list[Table]:
     return made
 
 
+def _pace_rows(pace: Pace) -> list[list[object]]:
+    rows: list[list[object]] = [
+        ["images back", pace.images],
+        ["images an hour", f"{pace.images_per_hour:.0f}"],
+        ["images on the way", pace.on_the_way],
+    ]
+    if pace.end:
+        rows.append(["these will be through (UTC)", pace.end.isoformat(sep=" ", timespec="minutes")])
+    return rows
+
+
+def _boinc_rows(boinc: BoincStatus) -> list[list[object]]:
+    rows: list[list[object]] = [
+        ["work units that wait to be created", boinc.progress.queued],
+        ["work units at BOINC", boinc.progress.at_boinc],
+        ["work units that came back and wait for assimilate", boinc.progress.in_inbox],
+    ]
+    if server := boinc.server:
+        rows += [
+            ["tasks to be sent (server)", server.tasks_to_send],
+            ["tasks on volunteers' computers (server)", server.tasks_in_progress],
+            ["waiting for validation (server)", server.waiting_for_validation],
+            ["waiting for assimilation (server)", server.waiting_for_assimilation],
+            ["computers with recent credit (server)", server.computers],
+        ]
+        rows += [[f"daemon {daemon}", "not running"] for daemon in server.daemons_down]
+    if boinc.trouble:
+        rows.append([boinc.trouble, ""])
+    return rows
+
+
 @click.command()
 @click.option("--settings", "settings_file", type=click.Path(path_type=Path), help="Settings file; default crystal-search.toml.")
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
 def status(settings_file: Path | None, as_json: bool) -> None:
-    """Tell how far each stage is, and why images stopped."""
-    with open_existing_ledger(load_settings(settings_file).ledger_url) as ledger, ledger.read() as connection:
+    """Tell how far each stage is, how fast, and why images stopped."""
+    settings = load_settings(settings_file)
+    with open_existing_ledger(settings.ledger_url) as ledger, ledger.read() as connection:
         found = read_status(connection)
+    boinc = read_boinc_status(settings)
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=1))
+        content = asdict(found) | {"boinc": asdict(boinc) if boinc else None}
+        click.echo(json.dumps(content, indent=1, default=lambda at: at.isoformat(sep=" ", timespec="seconds")))
     else:
         console = Console()
-        for made in _tables(found):
+        for made in _tables(found, boinc):
             console.print(made)

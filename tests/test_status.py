@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from fake_boinc import FakeBoinc
 from generator_lab import Lab, image_name, make_lab
 from sqlalchemy import text
 
 from crystal_search.errors import UsageError
+from crystal_search.grid import open_grid
+from crystal_search.ledger.pace import Pace, read_pace
+from crystal_search.settings import load_settings
 from crystal_search.status import status
 
 
@@ -82,3 +91,130 @@ def test_a_batch_on_the_way_says_what_comes_next(tmp_path: Path) -> None:
     with lab.ledger() as ledger, ledger.begin() as connection:
         connection.execute(text("UPDATE batches SET state = 'imported'"))
     assert json.loads(told(lab, "--json"))["waiting"] == []
+
+
+NOON = datetime(2026, 3, 2, 12)
+
+
+def came_back(lab: Lab, unit: int, at: str) -> None:
+    """A result of the six images of a work unit was received then."""
+    with lab.ledger() as ledger, ledger.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO results (work_unit_id, sha256, client_version, runtime, provider, received_at) "
+                "VALUES (:unit, '', '', '', '', :at)"
+            ),
+            {"unit": unit, "at": at},
+        )
+        connection.execute(text("UPDATE images SET state = 'scored' WHERE work_unit_id = :unit"), {"unit": unit})
+
+
+def pace(lab: Lab) -> Pace:
+    with lab.ledger() as ledger, ledger.read() as connection:
+        return read_pace(connection, NOON)
+
+
+def test_the_pace_and_the_expected_end(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, settings="[generator]\nimages_per_work_unit = 2\n")
+    lab.round()
+    assert pace(lab) == Pace(images=0, images_per_hour=0.0, on_the_way=6, end=None)
+    came_back(lab, 1, "2026-03-01 11:00:00.000000")  # longer ago than a day
+    assert pace(lab) == Pace(images=0, images_per_hour=0.0, on_the_way=4, end=None)
+    came_back(lab, 2, "2026-03-02 08:00:00.000000")
+    assert pace(lab) == Pace(images=2, images_per_hour=0.5, on_the_way=2, end=datetime(2026, 3, 2, 16))
+    came_back(lab, 3, "2026-03-02 10:00:00.000000")
+    assert pace(lab) == Pace(images=4, images_per_hour=1.0, on_the_way=0, end=None)
+
+
+XML = """<?xml version="1.0" encoding="UTF-8" ?>
+<server_status>
+<daemon_status>
+  <daemon><host>apache</host><command>feeder</command><status>running</status></daemon>
+  <daemon><host>apache</host><command>transitioner</command><status>not running</status></daemon>
+</daemon_status>
+<database_file_states>
+   <results_ready_to_send>9</results_ready_to_send>
+   <workunits_waiting_for_validation>1</workunits_waiting_for_validation>
+   <workunits_waiting_for_assimilation>2</workunits_waiting_for_assimilation>
+   <hosts_with_recent_credit>17</hosts_with_recent_credit>
+   <current_floating_point_speed>12.5</current_floating_point_speed>
+   <tasks_by_app>
+     <app><id>1</id><name>other</name><unsent>5</unsent><in_progress>6</in_progress></app>
+     <app><id>2</id><name>crystal_search</name><unsent>4</unsent><in_progress>3</in_progress></app>
+   </tasks_by_app>
+</database_file_states>
+</server_status>
+"""
+
+
+@contextmanager
+def web_page(content: str) -> Iterator[str]:
+    """The address of a server that answers with ``content``."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/grid/server_status.php?xml=1" else 404)
+            self.end_headers()
+            self.wfile.write(content.encode())
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/grid/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def boinc_lab(folder: Path, url: str) -> Lab:
+    """A lab whose six images are out as three work units: one at BOINC, one that came back, one that waits."""
+    boinc = FakeBoinc(folder / "project")
+    lab = make_lab(folder / "lab", settings="[generator]\nimages_per_work_unit = 2\n")
+    lab.round()
+    with lab.settings_file.open("a") as file:
+        file.write(f'[grid]\nkind = "boinc"\n[boinc]\nproject = "{boinc.path}"\nurl = "{url}"\n')
+    grid = open_grid(load_settings(lab.settings_file), lambda name, path: None)
+    first, second, third = sorted(lab.grid.folder.glob("*.zip"))
+    grid.submit(first)
+    grid.submit(second)
+    grid.poll()
+    grid.submit(third)
+    boinc.assimilate(second.stem, second)
+    return lab
+
+
+def test_a_boinc_grid_and_its_server(tmp_path: Path) -> None:
+    with web_page(XML) as url:
+        lab = boinc_lab(tmp_path, url)
+        found = json.loads(told(lab, "--json"))["boinc"]
+        tables = told(lab)
+    assert found["progress"] == {"queued": 1, "at_boinc": 1, "in_inbox": 1}
+    assert found["server"] == {
+        "tasks_to_send": 4,
+        "tasks_in_progress": 3,
+        "waiting_for_validation": 1,
+        "waiting_for_assimilation": 2,
+        "computers": 17,
+        "daemons_down": ["transitioner"],
+    }
+    assert "daemon transitioner" in tables
+
+
+@pytest.mark.parametrize(("content", "says"), [("<html>", "not the XML of a BOINC server"), (None, "no answer"), ("<a/>", "not the XML")])
+def test_a_boinc_server_that_does_not_tell(tmp_path: Path, content: str | None, says: str) -> None:
+    with web_page(content or "") as url:
+        lab = boinc_lab(tmp_path, url if content else url.replace("grid", "elsewhere"))
+        found = json.loads(told(lab, "--json"))["boinc"]
+    assert found["progress"]["at_boinc"] == 1
+    assert found["server"] is None
+    assert says in found["trouble"]
+
+
+def test_a_local_grid_is_no_boinc(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    lab.round()
+    assert json.loads(told(lab, "--json"))["boinc"] is None

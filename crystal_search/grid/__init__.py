@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from crystal_search.models import find_model
 
 if TYPE_CHECKING:
+    from crystal_search.grid.boinc import BoincGrid
     from crystal_search.settings import Settings
 
 REALTIME_PRIORITY = 100
@@ -73,16 +74,33 @@ class Grid(Protocol):
 def open_grid(settings: Settings, validator: Validator | None = None) -> Grid:
     """The grid that the settings name. Taking work units needs no validator, polling does.
 
-    Raises ``SettingsError`` when the model of the settings is not there: every client would fail.
+    Raises ``SettingsError`` when the model of the settings is not there: every client would fail; or, to poll, when there is
+    no BOINC project.
     """
     from crystal_search.grid.local import LocalGrid  # it needs the types above
 
+    model = find_model(settings.scoring.model)
+    if settings.grid.kind == "boinc":
+        grid = open_boinc_grid(settings, validator)
+        if validator is not None:
+            grid.check()
+        return grid
     return LocalGrid(
         settings.grid_spool,
         validator=validator,
-        model=find_model(settings.scoring.model).path,
+        model=model.path,
         workers=settings.grid.workers,
         threads=settings.grid.threads,
         attempts=settings.grid.attempts,
         deadline=settings.grid.deadline_seconds,
     )
+
+
+def open_boinc_grid(settings: Settings, validator: Validator | None = None) -> BoincGrid:
+    """The BOINC grid of settings whose ``grid.kind`` is boinc; whether its server is there is not looked at."""
+    from crystal_search.grid.boinc import BoincGrid
+    from crystal_search.grid.boinc_tools import BoincTools
+
+    assert settings.boinc.project is not None
+    tools = BoincTools(settings.boinc.project, settings.boinc.command)
+    return BoincGrid(settings.boinc_spool, settings.boinc_inbox, tools, validator=validator, attempts=settings.grid.attempts)
