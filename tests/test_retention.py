@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from scored_lab import Lab, Shot
 from sqlalchemy import select, update
 
 from assimilator.cli import retention
@@ -20,7 +21,6 @@ from crystal_search.ledger.expiry import StoredResult
 from crystal_search.ledger.schema import batches, results, work_units
 from crystal_search.service import Stop
 from crystal_search.settings import Retention, Settings
-from tests.scored_lab import Lab, Shot
 
 NOW = datetime(2026, 6, 1, 12)
 DAYS: dict[str, Any] = {"clear": 30, "no_drop": 10, "crystal": 3650}
