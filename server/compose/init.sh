@@ -22,8 +22,10 @@ store() {
   mv "$root/$1.part" "$root/$1"
 }
 
+# A letter first and 29 characters in all: what every database takes, Oracle before version 23 too. 112 random bits.
 random() {
-  od -An -v -tx1 -N24 /dev/urandom | tr -d ' \n'
+  printf p
+  od -An -v -tx1 -N14 /dev/urandom | tr -d ' \n'
 }
 
 keep_or_make() {
@@ -60,7 +62,7 @@ if [ ! -s "$root/boinc/secrets.env" ]; then
   printf 'DB_PASSWD=%s\nRECAPTCHA_PUBLIC_KEY=\nRECAPTCHA_PRIVATE_KEY=\nMAILPASS=\n' "$(cat "$root/mysql/root_password")" | store boinc/secrets.env
 fi
 mkdir -p "$root/boinc/html/ops" "$root/boinc/keys"
-# SHA-1 is weak for passwords that people choose; this one has 192 random bits, and every Apache reads it.
+# SHA-1 is weak for passwords that people choose; this one has 112 random bits, and every Apache reads it.
 if [ ! -s "$root/boinc/html/ops/.htpasswd" ]; then
   python3 -c 'import base64, hashlib, sys; print("admin:{SHA}" + base64.b64encode(hashlib.sha1(sys.argv[1].encode()).digest()).decode())' \
     "$(cat "$root/boinc/ops_password")" | store boinc/html/ops/.htpasswd
