@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from scored_lab import image_name
 
 pytestmark = pytest.mark.docker
 
@@ -60,7 +61,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     made = Stack(tmp_path_factory.mktemp("lab"))
     try:
         made.compose("build")
-        shared = PROJECT / "demo" / "images"
+        shared = tmp_path_factory.mktemp("imager")
+        shutil.copyfile(PROJECT / "demo" / "images" / "97wo_01A_1.jpg", shared / image_name("A01a", 1))
+        shared.chmod(0o755)
         made.compose("run", "--rm", "-T", "--no-deps", "init")
         made.compose("run", "--rm", "-T", "-v", f"{shared}:/new:ro", "-v", f"{made.environment['IMAGES_FOLDER']}:/images", "--no-deps",
                      "finalize", "load", "/new")  # fmt: skip
