@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint client test-client lock clean
+.PHONY: help demo test lint client test-client test-compose test-docker lock clean
 help:
 	@echo "make demo    real and synthetic wells through the whole chain; pictures and scores in demo-output/"
 	@echo "make test    linters, type checker and every test"
@@ -34,6 +34,14 @@ dist/crystal-search-client: build/client.py build/nuitka_plugin.py $(wildcard bu
 
 test-client: dist/crystal-search-client $(VENV)/.test-ready
 	$(BIN)/python -m pytest -m executable tests/test_executable.py tests/test_boinc_client.py $(PYTEST)
+
+# docker-compose.yml for each profile: needs docker compose, but no engine.
+test-compose: $(VENV)/.test-ready
+	$(BIN)/python -m pytest -m compose tests/test_compose.py $(PYTEST)
+
+# The image is built and the whole server side comes up: needs an engine, takes minutes.
+test-docker: $(VENV)/.test-ready
+	$(BIN)/python -m pytest -m docker tests/test_compose_up.py $(PYTEST)
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing; on Debian or Ubuntu: apt-get install python3.11 python3.11-venv"; exit 1; }

@@ -1,4 +1,6 @@
-"""``crystal-search assimilate`` drives the grid and takes in what comes back; ``validate-service`` answers BOINC's entry scripts."""
+"""The assimilator's commands: ``assimilate`` drives the grid and takes in what comes back, ``validate-service`` answers BOINC's entry
+scripts, ``retention`` deletes what has had its time.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,13 @@ import click
 
 from assimilator.assimilate import assimilate as assimilate_events
 from assimilator.compare import DEFAULT_TOLERANCE
+from assimilator.retention import delete_expired, expired
 from assimilator.service import DEFAULT_ADDRESS, ValidationServer
 from assimilator.validate import validator
 from crystal_search.errors import SettingsError, TryAgainLater, UsageError
 from crystal_search.grid import open_grid
-from crystal_search.ledger import open_ledger
+from crystal_search.ledger import open_existing_ledger, open_ledger
+from crystal_search.ledger.results import utc_now
 from crystal_search.leftovers import sweep_partials
 from crystal_search.service import Stop, run_service, stopped_by_signals
 from crystal_search.settings import load_settings
@@ -24,6 +28,8 @@ from crystal_search.settings import load_settings
 _POLL_SECONDS = 0.2
 #: A look at a long queue takes a while; the pause is at least this many times as long.
 _PAUSE_FACTOR = 10
+#: Retention counts in days.
+_RETENTION_SECONDS = 3600.0
 #: So often the validation service looks whether its listener lives.
 _LOOK_SECONDS = 5.0
 
@@ -58,6 +64,26 @@ def assimilate(settings_file: Path | None, once: bool) -> None:
             return bool(events or still_out)
 
         run_service("assimilate", one_round, once, settings.generator.poll_seconds)
+
+
+@click.command()
+@click.option("--settings", "settings_file", type=click.Path(path_type=Path), help="Settings file; default crystal-search.toml.")
+@click.option("--once", is_flag=True, help="End after one look, instead of looking every hour.")
+@click.option("--dry-run", is_flag=True, help="List what would be deleted, and delete nothing.")
+def retention(settings_file: Path | None, once: bool, dry_run: bool) -> None:
+    """Delete results whose time is over: settings [retention]. Scores stay."""
+    settings = load_settings(settings_file)
+    if dry_run:
+        with open_existing_ledger(settings.ledger_url) as ledger:
+            files = list(expired(settings, ledger, utc_now()))
+        for file in files:
+            click.echo(f"{file.path}  {file.size} bytes  {file.why}")
+        click.echo(f"files: {len(files)}, {sum(file.size for file in files) / 1e6:.1f} MB")
+        return
+    with open_ledger(settings.ledger_url) as ledger:
+        run_service(
+            "retention", lambda stop: bool(delete_expired(settings, ledger, utc_now(), stop)) and not once, once, _RETENTION_SECONDS
+        )
 
 
 @click.command(name="validate-service")

@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         type=_memory,
         default=DEFAULT_MEMORY_MB,
-        help=f"most memory to use; an image that needs more fails alone (default: {DEFAULT_MEMORY_MB}, enough for any)",
+        help=f"most memory to use, {LEAST_MEMORY_MB} or more; an image that needs more fails alone (default: {DEFAULT_MEMORY_MB}, enough)",
     )
     parser.add_argument("--self-test", action="store_true", help="score a built-in image, compare with what is expected, and end")
     parser.add_argument("-v", "--verbose", action="store_true", help="log a line an image, and details of errors")

@@ -61,6 +61,8 @@ def run(
         raise UsageError(f"{work_unit}: no such work unit")
     if out.is_dir() or out.resolve() == work_unit.resolve():
         raise UsageError(f"{out} can not be the result: name a ZIP file of its own")
+    if not out.absolute().parent.is_dir():
+        raise UsageError(f"{out.parent}: no such folder for the result")
     with open_work_unit(work_unit) as unit:
         manifest = unit.manifest
         checkpoint = Checkpoint(out.with_name(f"{out.name}.checkpoint"), _key(work_unit))

@@ -44,7 +44,7 @@ def scale_of(text: str, image: str) -> float | None:
     except ValueError:
         scale = -1.0
     if not 0 < scale <= MOST_UM_PER_PX:
-        raise UsageError(f"{image}: um_per_px {text!r} is not a scale in micrometres a pixel")
+        raise UsageError(f"{image}: um_per_px {text!r} is not a scale in um/px, a number up to {MOST_UM_PER_PX:g} such as 2.26")
     return scale
 
 
@@ -58,9 +58,17 @@ def read_scales(path: Path, images: Collection[str], default: float | None) -> S
     named = [column for column in NAME_COLUMNS if column in lines[0].cells]
     if not named:
         raise UsageError(f"{path}: no column {' or '.join(map(repr, NAME_COLUMNS))}; the columns are {', '.join(lines[0].cells)}")
-    rows = [(line.cells[named[0]], line.cells[SCALE_COLUMN]) for line in lines]
-    wanted = {name: text for name, text in rows if name in images}
+    wanted: dict[str, float | None] = {}
+    for line in lines:
+        name, text = line.cells[named[0]], line.cells[SCALE_COLUMN]
+        if name not in images:
+            continue
+        try:
+            scale = scale_of(text, name)
+        except UsageError as error:
+            raise UsageError(f"{path} line {line.number}: {error}") from error
+        if wanted.setdefault(name, scale) != scale:
+            raise UsageError(f"{path} line {line.number}: another scale for {name} than in a line before")
     if not wanted:
         raise UsageError(f"{path}: names none of the {len(images)} images; names are those of scores.csv, relative to the folder given")
-    found = {name: scale_of(text, name) for name, text in wanted.items()}
-    return Scales(default, {name: scale for name, scale in found.items() if scale is not None})
+    return Scales(default, {name: scale for name, scale in wanted.items() if scale is not None})

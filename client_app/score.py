@@ -332,12 +332,17 @@ def score(
     """Score images: PATHs are folders, searched for images at any depth, and files.
 
     DIR/scores.csv gets one row an image (ranked by crystal_probability it is a list of where to look first), and
-    DIR/overlays a picture of each drop with its best chops. A run that was stopped continues when it is started again.
+    DIR/overlays a picture of each drop with its best chops. A run that was stopped continues when it is started again; one that had
+    ended scores all images anew.
     """
     files = find_images(paths)
     _refuse_foreign(out / CSV_NAME, files)
     loaded = accelerated(load_model(model or default_model_folder()), ProviderWish(Provider(provider), device), threads=1)
     scales = read_scales(scales_file, files, um_per_px) if scales_file else Scales(um_per_px)
+    if scales_file:
+        click.echo(f"{scales_file}: scales for {len(scales.known)} of {len(files)} images", err=True)
+    if (out / CSV_NAME).exists() and not (out / PARTIAL_NAME).exists():
+        click.echo(f"{out / CSV_NAME} of an earlier run is replaced", err=True)
     wish = Wish(loaded.step(step), loaded.spec.threshold if threshold is None else threshold, chops, frozenset({"all"}))
     with _stopped_by_sigterm():
         rows = score_files(files, out, loaded, wish, scales, workers or _processors())

@@ -160,6 +160,18 @@ class Finalizer(_Section):
     rows_per_transaction: Annotated[int, Field(ge=1, le=500)] = Field(500, description="Rows written under one lock.")
 
 
+class Retention(_Section):
+    """How long results with their overlays are kept; scores, boxes and best chops stay in the ledger for ever."""
+
+    days: dict[Literal["crystal", "precipitate", "other", "clear", "unsure", "no_drop", "failed"], Annotated[float, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description="A result ZIP is deleted so many days after it came, by the longest of its images' groups; a group not named: never.",
+    )
+    refused_days: Annotated[float, Field(ge=1)] | None = Field(
+        None, description="Refused results are deleted after so many days; empty: never."
+    )
+
+
 class Settings(_Section):
     """All of ``crystal-search.toml``."""
 
@@ -172,6 +184,7 @@ class Settings(_Section):
     grid: GridSettings = Field(default_factory=lambda: GridSettings())
     boinc: Boinc = Field(default_factory=lambda: Boinc())
     finalizer: Finalizer = Finalizer()
+    retention: Retention = Retention()
 
     @model_validator(mode="after")
     def _boinc_has_a_project(self) -> Self:

@@ -1,14 +1,20 @@
-"""Tests of the executable need a build that takes minutes: they run when they are asked for, ``make test-client``."""
+"""Some tests need what takes minutes or an installation of its own; they run when they are asked for, and fail clearly without it.
+
+``executable``: the built executable, ``make test-client``. ``compose``: docker compose, ``make test-compose``. ``docker``: an engine,
+``make test-docker``.
+"""
 
 from __future__ import annotations
 
 import pytest
 
+_ASKED_FOR = ("executable", "compose", "docker")
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if "executable" in config.getoption("markexpr"):
-        return
-    left_out = [item for item in items if "executable" in item.keywords]
+    asked = config.getoption("markexpr")
+    not_asked = [name for name in _ASKED_FOR if name not in asked]
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in not_asked)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]

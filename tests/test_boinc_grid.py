@@ -214,6 +214,23 @@ def test_a_result_stays_until_it_is_acknowledged(lab: Lab) -> None:
     assert lab.left_over() == []
 
 
+def test_what_our_entry_script_leaves_in_the_inbox_is_read(lab: Lab) -> None:
+    grid = lab.out("wu_b_1", "wu_b_2", "wu_b_3")
+    entry = Path(__file__).parents[1] / "server" / "files" / "bin" / "crystal_search_assimilate"
+    upload = lab.root / "wu_b_1_0_r1804289383_0"
+    upload.write_bytes(lab.answer("wu_b_1").read_bytes())
+    grid.cancel("wu_b_3")
+    for arguments in (["17", str(upload)], ["--error", "2", "wu_b_2", "18", "0"], ["--error", "16", "wu_b_3", "19", "0"]):
+        environment = os.environ | {"CRYSTAL_SEARCH_INBOX": str(lab.boinc.inbox)}
+        subprocess.run(["sh", str(entry), *arguments], check=True, env=environment)
+    returned, given_up = acknowledged(grid)
+    assert isinstance(returned, Returned)
+    assert isinstance(given_up, GaveUp)
+    assert (returned.work_unit, given_up.work_unit) == ("wu_b_1", "wu_b_2")
+    assert "too many computers returned errors" in given_up.reason
+    assert lab.left_over() == []
+
+
 def test_a_result_that_is_being_written_is_not_looked_at(lab: Lab) -> None:
     grid = lab.out("wu_b_1")
     lab.boinc.inbox.mkdir(parents=True, exist_ok=True)

@@ -563,8 +563,10 @@ def test_exit_codes(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[s
     exits(capsys, 2, "not a number of threads", tmp_path / "in.zip", out, "--nthreads", "many")
     exits(capsys, 2, "unrecognized arguments", tmp_path / "in.zip", out, "--nonsense")
     exits(capsys, 3, "no model in", tmp_path / "in.zip", out, "--model", tmp_path)
-    (tmp_path / "file").write_bytes(b"")
-    exits(capsys, 4, "can not write the checkpoint", tmp_path / "in.zip", tmp_path / "file" / "out.zip", "--model", model)
+    (tmp_path / "blocked.zip.checkpoint").write_bytes(b"")
+    exits(capsys, 4, "can not write the checkpoint", tmp_path / "in.zip", tmp_path / "blocked.zip", "--model", model)
+    exits(capsys, 2, "no such folder for the result", tmp_path / "in.zip", tmp_path / "nowhere" / "out.zip", "--model", model)
+    assert not (tmp_path / "nowhere").exists()
     assert client([str(tmp_path / "in.zip"), str(out), "--model", str(model)]) == 0
     assert capsys.readouterr() == ("", "")
 

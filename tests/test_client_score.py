@@ -295,7 +295,8 @@ def test_each_image_has_the_scale_that_a_table_gives_it(tmp_path: Path, model: P
         ("image,scale\nA01.png,1\n", "no column 'um_per_px'"),
         ("name,um_per_px\nA01.png,1\n", "no column 'image' or 'file'"),
         ("image,um_per_px\nB07.png,1\n", "names none of the 4 images"),
-        ("image,um_per_px\nA01.png,big\n", "A01.png: um_per_px 'big' is not a scale"),
+        ("image,um_per_px\nA01.png,big\n", "line 2: A01.png: um_per_px 'big' is not a scale"),
+        ("image,um_per_px\nA01.png,2.8\nA01.png,2.9\n", "line 3: another scale for A01.png"),
     ],
 )
 def test_a_table_of_scales_that_makes_no_sense_is_refused(tmp_path: Path, plate: Path, model: Path, table: str, line: str) -> None:

@@ -37,7 +37,8 @@ def test_an_int8_model_is_a_model_of_its_own(tmp_path: Path, images: Path) -> No
     model = write_model(tmp_path / "full")
     out = tmp_path / "small"
     said = call("--model", model, "--out", out, "--calibrate-on", images, "--compare-on", images).output
-    assert "4 of 4 images in the same group" in said
+    assert "3 of 3 images in the same group" in said
+    assert "1 without a drop or not readable are left out" in said
     full, small = load_model(model), load_model(out)
     assert small.reference.name == "small"
     assert small.reference.sha256 != full.reference.sha256
@@ -47,7 +48,7 @@ def test_an_int8_model_is_a_model_of_its_own(tmp_path: Path, images: Path) -> No
     record = tomllib.loads((out / "model.toml").read_text())["training"]["int8"]
     assert (record["of"], record["of_sha256"]) == (full.reference.name, full.reference.sha256)
     assert record["calibrated_on"] == "3 drops of images"
-    assert (record["compared_images"], record["same_group"]) == (4, 4)
+    assert (record["compared_images"], record["same_group"]) == (3, 3)
     assert 0 <= record["crystal_difference"] < 0.2
 
 
@@ -69,11 +70,25 @@ def test_agreement_by_hand() -> None:
     def result(name: str | None, crystal: float | None, status: Status = Status.SCORED) -> ImageResult:
         return ImageResult(id="0" * 32, status=status, class_name=name, crystal_probability=crystal)
 
-    ours = [result("crystals_bad_form", 0.9), result("clear", 0.1), result(None, None, Status.NO_DROP), result(None, 0.3, Status.UNSURE)]
-    theirs = [result("crystals_harvestable", 0.8), result("clear", 0.1), result("clear", 0.05), result(None, 0.3, Status.UNSURE)]
-    agreement = Agreement.of(["a", "b", "c", "d"], ours, theirs)
-    assert (agreement.images, agreement.same_group, agreement.others) == (4, 3, ("c",))
+    broken = result(None, None, Status.FAILED)
+    ours = [
+        result("crystals_bad_form", 0.9),
+        result("clear", 0.1),
+        result(None, None, Status.NO_DROP),
+        result(None, 0.3, Status.UNSURE),
+        broken,
+    ]
+    theirs = [result("crystals_harvestable", 0.8), result("precipitate", 0.1), result(None, None, Status.NO_DROP), ours[3], broken]
+    agreement = Agreement.of(["a", "b", "c", "d", "e"], ours, theirs)
+    assert (agreement.images, agreement.same_group, agreement.others, agreement.not_compared) == (3, 2, ("b",), 2)
     assert agreement.crystal_difference == pytest.approx(0.1)
+
+
+def test_what_is_int8_already_is_refused(tmp_path: Path, images: Path) -> None:
+    call("--model", write_model(tmp_path / "full"), "--out", tmp_path / "small", "--calibrate-on", images)
+    with pytest.raises(UsageError, match="computes in int8 already"):
+        call("--model", tmp_path / "small", "--out", tmp_path / "smaller", "--calibrate-on", images)
+    assert not (tmp_path / "smaller").exists()
 
 
 def test_a_folder_that_is_there_is_left_alone(tmp_path: Path, images: Path) -> None:

@@ -19,7 +19,7 @@ from client_app.image import Wish, score_image
 from client_app.model import Model, load_model
 from client_app.model_folders import MODEL_VARIABLE, default_model_folder
 from client_app.score import find_images
-from crystal_search.archives import ImageResult
+from crystal_search.archives import ImageResult, Status
 from crystal_search.atomic import write_atomically
 from crystal_search.classes import BY_NAME
 from crystal_search.errors import UsageError
@@ -35,21 +35,26 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Two models on the same images: how many, how many of them in the same group or with the same status, largest difference of
-    crystal probabilities, and the names of those that differ."""
+    """Two models on the same images with a drop: how many, how many of them in the same group or unsure in both, the largest difference of
+    crystal probabilities, the names of those that differ, and how many images failed or had no drop, which are not compared."""
 
     images: int
     same_group: int
     crystal_difference: float
     others: tuple[str, ...]
+    not_compared: int
 
     @classmethod
     def of(cls, names: Sequence[str], ours: Sequence[ImageResult], theirs: Sequence[ImageResult]) -> Agreement:
-        """Of at least one image."""
-        others = tuple(name for name, one, other in zip(names, ours, theirs, strict=True) if _group(one) != _group(other))
-        both = zip(ours, theirs, strict=True)
-        difference = max(abs((one.crystal_probability or 0.0) - (other.crystal_probability or 0.0)) for one, other in both)
-        return cls(len(names), len(names) - len(others), difference, others)
+        """What the two say. The drop finder is the same in both, so that a well without a drop shows nothing."""
+        compared = [
+            (name, one, other)
+            for name, one, other in zip(names, ours, theirs, strict=True)
+            if not {one.status, other.status} & {Status.FAILED, Status.NO_DROP}
+        ]
+        others = tuple(name for name, one, other in compared if _group(one) != _group(other))
+        differences = [abs((one.crystal_probability or 0.0) - (other.crystal_probability or 0.0)) for _, one, other in compared]
+        return cls(len(compared), len(compared) - len(others), max(differences, default=0.0), others, len(names) - len(compared))
 
 
 def _group(result: ImageResult) -> str:
@@ -100,6 +105,8 @@ def quantise_command(model: Path | None, out: Path, calibrate_on: tuple[Path, ..
     full = load_model(source)
     if out.exists():
         raise UsageError(f"{out} is there already: name a new folder")
+    if "int8" in export.read_settings(source).get("training", {}):
+        raise UsageError(f"{source} computes in int8 already: name the model that it was made of")
     files = find_images(compare_on) if compare_on else {}
     crops = crops_of(full, _pictures(full, calibrate_on), full.step(None))
     if not crops:
@@ -126,6 +133,7 @@ def quantise_command(model: Path | None, out: Path, calibrate_on: tuple[Path, ..
             click.echo(
                 f"{agreement.same_group} of {agreement.images} images in the same group; "
                 f"crystal probabilities differ by at most {agreement.crystal_difference:.3f}"
+                + (f"; {agreement.not_compared} without a drop or not readable are left out" if agreement.not_compared else "")
             )
             for name in agreement.others:
                 click.echo(f"  another group: {name}")
