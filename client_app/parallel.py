@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -19,10 +19,15 @@ def in_parallel(function: Callable[[_ItemT], _ResultT], items: Iterable[_ItemT],
                 pending.add(pool.submit(function, item))
                 if len(pending) > workers:
                     done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
+                    yield from _results(done)
             while pending:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
+                yield from _results(done)
         finally:
             for future in pending:
                 future.cancel()
+
+
+def _results(done: set[Future[_ResultT]]) -> Iterator[_ResultT]:
+    """What came out of ``done``; an error last, or it would hide what ended together with it."""
+    yield from (future.result() for future in sorted(done, key=lambda future: future.exception() is not None))

@@ -110,4 +110,4 @@ def test_the_chain_over_boinc_under_kills_ends_as_the_local_one(tmp_path: Path, 
     assert len(done) == len(set(done)) == len(expected["work units"]) + 1, "each job was created once, and one was sent again"
     spool = shaken.lab.settings.boinc_spool / "records"
     assert [path.name for path in (*boinc.inbox.iterdir(), *spool.glob("*.json"), *(boinc.path / "download").iterdir())] == []
-    assert sum(shaken.kills.values()) >= 15
+    assert min(shaken.kills.values()) >= 3, "how many depends on the machine's speed"

@@ -73,7 +73,7 @@ def test_dense_pass_equals_chop_by_chop(chop_model: keras.Model, folder: Path) -
     pixels = np.random.default_rng(1).random((160 + 2 * 48, 160 + 3 * 48), np.float32)
     windows = np.stack([pixels[y : y + 160, x : x + 160] for y in (0, 48, 96) for x in (0, 48, 96, 144)])[..., np.newaxis]
     alone = chop_model.predict_on_batch(windows).mean(axis=(1, 2))
-    assert np.abs(dense_logits(model.spec.chops, model.chops, pixels, 160, 48) - alone).max() < 1e-4
+    assert np.abs(dense_logits(model.spec.chops, model.chops, pixels, 160, 48, np.ones((3, 4), np.bool_)) - alone).max() < 1e-4
     assert np.abs(model.chops(windows).mean(axis=(1, 2)) - alone).max() < 1e-4
     assert alone.std(axis=0).max() > 1e-2  # the windows do differ
 
