@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -31,7 +32,8 @@ def split_plates(labels: Iterable[tuple[str, str]], seed: int, shares: Mapping[s
 
     def lacks(part: str, name: str) -> tuple[bool, float, float, int]:
         empty = part not in parts.values() and len(parts) >= rank[part]
-        return empty, wanted[part][name], sum(wanted[part].values()), -rank[part]
+        # fsum: a plain sum of floats depends on the order of the rows in its last digit, which decides between equals
+        return empty, wanted[part][name], math.fsum(wanted[part].values()), -rank[part]
 
     waiting = sorted(plates, key=lambda plate: _order(seed, plate))
     while waiting:
