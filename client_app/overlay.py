@@ -46,10 +46,15 @@ def overlay(image: Image.Image, drop: Box | None, class_name: str | None, chops:
         right, bottom = max(right - 1, left), max(bottom - 1, top)
         draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=DARK)  # or gray would vanish on gray
         draw.rectangle((left, top, right, bottom), outline=colour, width=LINE)
-        _label(draw, font, (left, top), f"{BY_NAME[chop.class_name].score} {chop.probability:.2f}", colour)
+        _label(draw, font, (left, top), f"{_word(chop.class_name)} {chop.probability:.2f}", colour)
     file = io.BytesIO()
     framed.save(file, "JPEG", quality=QUALITY)
     return file.getvalue()
+
+
+def _word(class_name: str) -> str:
+    """The score, but for rim, which has that of clear: "01" would say that the region looks like a clear drop."""
+    return "rim" if class_name == "rim" else BY_NAME[class_name].score
 
 
 def _shown(drop: Box, chops: Sequence[Chop], width: int, height: int) -> Box:

@@ -19,15 +19,15 @@ def in_parallel(function: Callable[[_ItemT], _ResultT], items: Iterable[_ItemT],
                 pending.add(pool.submit(function, item))
                 if len(pending) > workers:
                     done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    yield from _results(done)
+                    yield from ended(done)
             while pending:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from _results(done)
+                yield from ended(done)
         finally:
             for future in pending:
                 future.cancel()
 
 
-def _results(done: set[Future[_ResultT]]) -> Iterator[_ResultT]:
+def ended(done: set[Future[_ResultT]]) -> Iterator[_ResultT]:
     """What came out of ``done``; an error last, or it would hide what ended together with it."""
     yield from (future.result() for future in sorted(done, key=lambda future: future.exception() is not None))

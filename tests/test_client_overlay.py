@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from client_app.artscore import Chop
-from client_app.overlay import DARK, FRAME, LONGEST, overlay
+from client_app.overlay import DARK, FRAME, LONGEST, _word, overlay
 from crystal_search.classes import BLUE, BY_NAME, GRAY, RED, WHITE
 from crystal_search.geometry import Box
 
@@ -86,6 +86,10 @@ def test_every_class_gets_a_legible_label(name: str) -> None:
     corner = 150 - 88 + FRAME
     plate = np.asarray(image.convert("L"))[corner + 2 : corner + 14, corner + 2 : corner + 50].astype(int)
     assert plate.max() - plate.min() > 80
+
+
+def test_a_rim_does_not_look_like_the_score_of_a_clear_drop() -> None:
+    assert [_word(name) for name in ("rim", "clear", "crystals_harvestable")] == ["rim", "01", "23"]
 
 
 def test_one_px_of_an_image_is_no_problem() -> None:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from PIL import Image
 from tiny_model import encoded, picture, write_model
 
 from client_app import score as module
+from client_app.parallel import ended
 from client_app.score import COLUMNS, find_images, in_parallel, score
 from crystal_search.archives import ImageResult, Status
 from crystal_search.cli import main
@@ -304,6 +306,18 @@ def test_a_table_of_scales_that_makes_no_sense_is_refused(tmp_path: Path, plate:
     with pytest.raises(UsageError, match=line):
         call(model, plate, "--out", tmp_path / "out", "--scales", tmp_path / "scales.csv")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_ended_well_comes_before_what_failed_at_the_same_moment() -> None:
+    for _ in range(20):  # a set has no order of its own
+        good: Future[int] = Future()
+        bad: Future[int] = Future()
+        good.set_result(1)
+        bad.set_exception(ValueError("late"))
+        results = ended({bad, good})
+        assert next(results) == 1
+        with pytest.raises(ValueError, match="late"):
+            next(results)
 
 
 @pytest.mark.parametrize("options", [["--threshold", "0.5"], ["--step", "32"], ["--chops", "1"], ["--um-per-px", "4"]])
