@@ -21,7 +21,8 @@ ARCHIVE_IMAGES = 15_666_284
 
 #: 1257 bytes an image without its overlay in the 63 results of `crystal-search demo`, with five chops each.
 RESULT_BYTES = 1_300.0
-#: On the safe side: `crystal-search score demo/images` makes 15 overlays of 90 591 bytes on average, the 192 wells of a Minstrel HT had 38 258.
+#: On the safe side: `crystal-search score demo/images` makes 15 overlays of 90 591 bytes on average, 192 wells of a Minstrel HT
+#: had 38 258.
 OVERLAY_BYTES = 84_000.0
 #: Of the paper's images that people scored (P3): 8424 of 33 872. People score what interests them, so an archive has fewer.
 CRYSTAL_SHARE = 0.25
