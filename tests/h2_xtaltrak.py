@@ -48,7 +48,7 @@ def _java() -> Any:
         raise RuntimeError("H2 is missing: apt-get install libh2-java default-jre-headless")
     try:
         # -Xrs leaves signals to Python
-        jpype.startJVM("-Xrs", "-Xmx512m", classpath=[str(JAR)], interrupt=False)
+        jpype.startJVM("-Xrs", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", classpath=[str(JAR)], interrupt=False)
     except jpype.JVMNotFoundException as error:
         raise RuntimeError("Java is missing: apt-get install libh2-java default-jre-headless") from error
     return jpype.JClass("org.h2.Driver")()
