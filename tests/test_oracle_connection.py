@@ -100,6 +100,14 @@ def trouble(asked: settings.XtalTrak) -> CrystalSearchError:
     return caught.value
 
 
+def program(folder: Path, lines: str) -> subprocess.CompletedProcess[str]:
+    """One of our programs that needs XtalTrak, with these settings."""
+    file = folder / "crystal-search.toml"
+    file.write_text(f'[xtaltrak]\ndialect = "oracle"\nuser = "U"\n{lines}')
+    command = [sys.executable, "-m", "crystal_search", "finalize", "--once", "--settings", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
 # ---- nobody there, or nobody who talks ------------------------------------------------------------------------------
 
 
@@ -122,10 +130,7 @@ def test_a_silent_listener_is_given_up_and_leaves_nothing(listen: Callable[[byte
 
 def test_a_program_ends_though_a_listener_is_silent(listen: Callable[[bytes | None], Listener], tmp_path: Path) -> None:
     """Where the driver's own pool is used it does not."""
-    file = tmp_path / "crystal-search.toml"
-    file.write_text(f'[xtaltrak]\ndialect = "oracle"\nuser = "U"\ndsn = "127.0.0.1:{listen(None).port}/X"\nconnect_seconds = 0.5\n')
-    command = [sys.executable, "-m", "crystal_search", "finalize", "--once", "--settings", str(file)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    ended = program(tmp_path, f'dsn = "127.0.0.1:{listen(None).port}/X"\nconnect_seconds = 0.5\n')
     assert ended.returncode == 4
     assert "has not let us in within 0.5 s" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -212,14 +217,13 @@ def test_a_wallet_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_thick_needs_the_instant_client(tmp_path: Path) -> None:
-    error = trouble(section(port=1, mode="thick", lib_dir=tmp_path))
-    assert isinstance(error, SettingsError)
-    assert "Instant Client is not found; check xtaltrak.lib_dir" in str(error)
+    """In a program of its own: the driver is thin or thick for good."""
+    ended = program(tmp_path, 'dsn = "127.0.0.1:1/X"\nmode = "thick"\nlib_dir = "nowhere"\n')
+    assert ended.returncode == 3
+    assert "Instant Client is not found; check xtaltrak.lib_dir" in ended.stderr
 
 
-@pytest.mark.parametrize(
-    ("content", "match"), [(None, "can not be read"), ("", "its first line is empty"), ("\nx", "its first line is empty")]
-)
+@pytest.mark.parametrize(("content", "match"), [(None, "can not be read"), ("", "first line is empty"), ("\nx", "first line is empty")])
 def test_a_password_file_with_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, match: str) -> None:
     monkeypatch.delenv("CRYSTAL_SEARCH_ORACLE_PASSWORD")
     file = tmp_path / "password"
