@@ -23,13 +23,13 @@ from typing import Any
 
 import jpype
 
-from crystal_search.errors import CrystalSearchError, TryAgainLater
+from crystal_search.errors import CrystalSearchError, SettingsError, TryAgainLater
 from crystal_search.xtaltrak import Params
 from crystal_search.xtaltrak.names import resolve_names
 from crystal_search.xtaltrak.oracle import OracleXtalTrak
 
 JAR = Path("/usr/share/java/h2.jar")
-TABLES = Path(__file__).parent / "data" / "oracle_schema.sql"
+DATA = Path(__file__).parent / "data"
 
 #: Oracle's statement files that H2 can not run, and why. The lint parses them, the acceptance kit runs them.
 NOT_ON_H2 = {
@@ -55,7 +55,7 @@ def _java() -> Any:
 
 
 class H2Error(Exception):
-    """What H2 says, with its SQL state or number."""
+    """What H2 says, with its number."""
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message.partition("; SQL statement")[0])
@@ -106,7 +106,10 @@ class H2Connection:
     """A JDBC connection, its statements prepared once. Transactions begin by themselves, as Oracle's do."""
 
     def __init__(self, url: str) -> None:
-        self._java = _java().connect(url, jpype.JClass("java.util.Properties")())
+        driver = _java()
+        who = jpype.JClass("java.util.Properties")()
+        who.setProperty("user", "CRYSTAL_SEARCH")
+        self._java = driver.connect(url, who)
         self._java.setAutoCommit(False)
         self._prepared: dict[str, tuple[Any, list[str]]] = {}
 
@@ -154,12 +157,16 @@ class H2XtalTrak(OracleXtalTrak):
 
 
 class H2Lab:
-    """A database in memory with XtalTrak's tables, gone when it is closed. ``lock_seconds``: how long a lock is waited for."""
+    """A database in memory with XtalTrak's tables, gone when it is closed.
 
-    def __init__(self, lock_seconds: float = 30.0) -> None:
+    ``lock_seconds``: how long a lock is waited for. ``dictionary``: with as much of Oracle's dictionary as ``doctor`` asks for,
+    made by hand (``data/oracle_dictionary.sql``).
+    """
+
+    def __init__(self, lock_seconds: float = 30.0, dictionary: bool = False) -> None:
         self._url = f"jdbc:h2:mem:lab{next(_numbers)};MODE=Oracle;DB_CLOSE_DELAY=-1;LOCK_TIMEOUT={int(lock_seconds * 1000)}"
         self._keeper = self.connect()
-        for sql in schema_statements():
+        for sql in [*statements_of(DATA / "oracle_schema.sql"), *(statements_of(DATA / "oracle_dictionary.sql") if dictionary else [])]:
             self._keeper.execute(sql)
         self._keeper.execute("CREATE TABLE H2_SCORE_LOCK (ONE_ROW NUMBER(1) PRIMARY KEY)")
         self._keeper.execute("INSERT INTO H2_SCORE_LOCK VALUES (1)")
@@ -195,9 +202,9 @@ class H2Lab:
             self._keeper.execute("SHUTDOWN IMMEDIATELY")
 
 
-def schema_statements() -> list[str]:
-    """The statements that make XtalTrak's tables in Oracle, as the facts have them."""
-    text = re.sub(r"^\s*--.*\n?", "", TABLES.read_text(encoding="utf-8"), flags=re.MULTILINE)
+def statements_of(path: Path) -> list[str]:
+    """The statements of a file, between semicolons, without comments."""
+    text = re.sub(r"^\s*--.*\n?", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return [part.strip() for part in text.split(";") if part.strip()]
 
 
@@ -247,6 +254,8 @@ def _error(error: Any) -> H2Error:
 
 def _explain(error: Exception, doing: str) -> CrystalSearchError:
     assert isinstance(error, H2Error)
+    if error.number in (42102, 42104, 42122):  # no such table or column
+        return SettingsError(f"H2, {doing}: {error}")
     if error.number in (50200, 40001):  # waited too long for a lock; a deadlock
         return TryAgainLater(f"H2, {doing}: another program holds it locked; try again later")
     return CrystalSearchError(f"H2, {doing}: {error}")

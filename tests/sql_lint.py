@@ -83,12 +83,10 @@ def _names(tree: exp.Expression, _: list[Token]) -> Iterator[str]:
 def _paging(tree: exp.Expression, _: list[Token]) -> Iterator[str]:
     if tree.find(exp.Fetch, exp.Limit, exp.Offset):
         yield "FETCH FIRST, LIMIT or OFFSET: 11.2 has none of them, and none goes with FOR UPDATE (ORA-02014); page by ROWNUM"
-    for select in tree.find_all(exp.Select):
-        condition = select.args.get("where")
-        if select.args.get("order") and condition and any(c.name.upper() == "ROWNUM" for c in condition.find_all(exp.Column)):
-            nearest = {c.find_ancestor(exp.Select) for c in condition.find_all(exp.Column) if c.name.upper() == "ROWNUM"}
-            if select in nearest:
-                yield "ROWNUM beside ORDER BY: rows are counted before they are sorted; sort in a subquery"
+    for rownum in (column for column in tree.find_all(exp.Column) if column.name.upper() == "ROWNUM"):
+        select = rownum.find_ancestor(exp.Select)
+        if select is not None and select.args.get("order") and not select.args.get("group"):
+            yield "ROWNUM beside ORDER BY: rows are counted before they are sorted; sort in a subquery"
 
 
 def _division(tree: exp.Expression, _: list[Token]) -> Iterator[str]:

@@ -33,6 +33,7 @@ VALUES: dict[str, Any] = {
     "inspection_id": 1,
     "max_rows": 5,
     "own_ids": ",1,2,",
+    "owner": "XTALTRAK",
     "page_inspections": 5,
     "page_rows": 5,
     "score": "23",
@@ -40,6 +41,7 @@ VALUES: dict[str, Any] = {
     "scored_at": "2024-01-01 00:00:00",
     "scorer": "ARTscore",
     "taken_before": "2024-01-01 00:00:00",
+    "table_name": "I_SCORES",
     "taken_from": None,
     "unscored": "drop",
 }
@@ -47,7 +49,7 @@ VALUES: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[H2Lab]:
-    made = H2Lab(lock_seconds=1)
+    made = H2Lab(lock_seconds=1, dictionary=True)
     yield made
     made.close()
 

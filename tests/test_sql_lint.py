@@ -16,7 +16,14 @@ DBA = Path(__file__).parents[1] / "docs" / "how-to" / "oracle-dba.sql"
 NAMES = {**DEFAULT_NAMES, "SCORER": "'ARTscore'"}
 #: Of one database only, and why.
 ALONE = {
-    "oracle": {"session": "SQLite has no languages"},
+    "oracle": {
+        "session": "SQLite has no languages",
+        "doctor_user": "SQLite has no accounts",
+        "doctor_privileges": "likewise",
+        "doctor_triggers_own": "likewise",
+        "doctor_view": "the embedded XtalTrak makes its view itself",
+        "doctor_sequence": "likewise its numbers",
+    },
     "sqlite": {
         "create_": "the lab's DBA makes what is ours in Oracle (docs/how-to/oracle-dba.sql)",
         "drop_": "likewise",

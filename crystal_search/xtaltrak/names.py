@@ -33,6 +33,17 @@ DEFAULT_NAMES: Mapping[str, str] = MappingProxyType(
     {table: table for table in _TABLES} | {f"{table}.{column}": column for table, columns in _TABLES.items() for column in columns}
 )
 
+
+def tables() -> tuple[str, ...]:
+    """The keys of tables, views and the sequence, without columns."""
+    return tuple(_TABLES)
+
+
+def columns_of(table: str) -> tuple[str, ...]:
+    """The columns of a table that we use, by their default names."""
+    return _TABLES[table]
+
+
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
