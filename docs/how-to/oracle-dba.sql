@@ -5,7 +5,7 @@
 -- takes rows of our own scorer only. So the database itself refuses a change of a person's score.
 --
 -- Replace: XTALTRAK by the schema that owns XtalTrak's tables, the names of tables and columns by your own where they differ
--- (settings: xtaltrak.names), ARTscore by xtaltrak.scorer, and the password. Run it as a DBA. No person may be called as the scorer.
+-- (settings: xtaltrak.names), ARTscore by xtaltrak.scorer, and the password. Run it as a DBA (the last grant as SYS). No person may be called as the scorer.
 -- The settings then say where view and sequence are: [xtaltrak.names] ARTSCORES_OWN = "XTALTRAK.ARTSCORES_OWN" and so on.
 
 CREATE USER CRYSTAL_SEARCH IDENTIFIED BY "change-this";
@@ -34,5 +34,9 @@ GRANT SELECT ON XTALTRAK.I_SCORES TO CRYSTAL_SEARCH;
 GRANT SELECT, INSERT, UPDATE, DELETE ON XTALTRAK.ARTSCORES_OWN TO CRYSTAL_SEARCH;
 GRANT SELECT ON XTALTRAK.ARTSCORE_SEQ TO CRYSTAL_SEARCH;
 
--- What the account may now do: the view alone may show INSERT, UPDATE or DELETE.
+-- `crystal-search doctor` and the importer look whether somebody has put a trigger on the score table; an account that does not own
+-- the table sees that nowhere else. SYS has to grant it.
+GRANT SELECT ON SYS.DBA_TRIGGERS TO CRYSTAL_SEARCH;
+
+-- What the account may now do: beside reading, the view alone may show INSERT, UPDATE or DELETE.
 SELECT TABLE_NAME, PRIVILEGE FROM DBA_TAB_PRIVS WHERE GRANTEE = 'CRYSTAL_SEARCH' ORDER BY TABLE_NAME, PRIVILEGE;
