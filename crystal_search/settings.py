@@ -158,6 +158,18 @@ class Finalizer(_Section):
         description="A person's score keeps ours out of the score table for the whole drop (every inspection), or for that image only.",
     )
     rows_per_transaction: Annotated[int, Field(ge=1, le=500)] = Field(500, description="Rows written under one lock.")
+    own_table: bool = Field(
+        False,
+        description="Every ARTscore, a withheld one too, also goes into ARTSCORES, a table of our own in XtalTrak (`crystal-search dba-script`).",
+    )
+    regions: bool = Field(False, description="The best regions of every image also go into ARTSCORE_REGIONS, another one.")
+    pictures: Literal["off", "files", "database"] = Field(
+        "off",
+        description="The pictures with the best regions drawn: files beside the images, named <image>_ARTscore_<batch>.jpg, or rows of ARTSCORE_PICTURES.",
+    )
+    picture_folder: Path | None = Field(
+        None, description="Where picture files go, as <folder>/<barcode>/<inspection number>/; empty: beside the images."
+    )
 
 
 class Retention(_Section):
@@ -283,6 +295,8 @@ def _resolve(settings: Settings, base: Path) -> Settings:
     }
     if settings.scoring.model is not None:
         changes["scoring"] = settings.scoring.model_copy(update={"model": base / settings.scoring.model})
+    if settings.finalizer.picture_folder is not None:
+        changes["finalizer"] = settings.finalizer.model_copy(update={"picture_folder": base / settings.finalizer.picture_folder})
     boinc = {key: base / path for key, path in (("project", settings.boinc.project), ("inbox", settings.boinc.inbox)) if path is not None}
     changes["boinc"] = settings.boinc.model_copy(update=boinc)
     return settings.model_copy(update=changes)

@@ -22,6 +22,7 @@ from crystal_search.xtaltrak import open_xtaltrak
 from crystal_search.xtaltrak.scores import ScoreTable
 from finalizer.batch_csv import BatchCsvError, csv_lines, says_write
 from finalizer.finalize import finalize_round
+from finalizer.own_copies import counts_line
 from finalizer.set_autoscore import difference, set_autoscore_round
 from finalizer.undo import undo_batch
 
@@ -152,6 +153,7 @@ def undo(batch: str, settings_file: Path | None) -> None:
         undone = undo_batch(settings, ledger, table, batch)
     for line in undone.left:
         click.echo(line)
-    click.echo(f"batch {batch}: {undone.taken_back} rows taken back, {len(undone.left)} left")
+    beside = f"; of ours: {counts_line(undone.copies)} removed" if any(undone.copies.values()) else ""
+    click.echo(f"batch {batch}: {undone.taken_back} rows taken back, {len(undone.left)} left{beside}")
     if undone.left:
         raise click.exceptions.Exit(EXIT_SOME_FAILED)

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from crystal_search.xtaltrak import XtalTrak
+from crystal_search.xtaltrak.artscores import ArtscoreTable
 from crystal_search.xtaltrak.images import Protect
 
 
@@ -73,6 +74,7 @@ class ScoreTable:
         self._by_drop = int(protect == "drop")
         self.protect: Protect = protect
         self.scorer = xtaltrak.scorer
+        self.artscores = ArtscoreTable(xtaltrak)
 
     def of_drop(self, inspection_id: int) -> list[ScoreRow] | None:
         """Every score on the drop of an inspection, on all its inspections; None when XtalTrak has no such inspection."""
