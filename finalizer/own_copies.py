@@ -70,9 +70,9 @@ class OwnCopies:
             counts["file"] = sum(not path.exists() and self._picture(batch, one) is not None for one, path in self._paths(batch, kept))
         return counts
 
-    def changed(self, batch: Batch) -> dict[Kind | str, int]:
+    def changed(self, batch: Batch) -> Counter[str]:
         """How many rows of each table, and files under our names, are there and not as we would write them."""
-        kept, counts = self._kept(batch), Counter[Kind | str]()
+        kept, counts = self._kept(batch), Counter[str]()
         for kind in self.kinds:
             if kind != "picture":
                 wanted = {row[: KEY_COLUMNS[kind]]: row for one in kept for row in _rows(kind, one)}

@@ -71,7 +71,7 @@ def _import(settings: Settings, ledger: Ledger, table: ScoreTable, writer: Score
     for some in chunks(chosen, settings.finalizer.rows_per_transaction):
         if stop.is_set():
             return
-        written += _write(table, OwnRows(ledger, table), writer, batch, some)
+        written += write_scores(table, OwnRows(ledger, table), writer, batch, some)
     with ledger.begin() as connection:
         if not move_batch(connection, batch, BatchState.IMPORTED):
             _log.warning("batch %s: another program moved it while it was imported", batch.name)
@@ -85,7 +85,7 @@ def _read(settings: Settings, ledger: Ledger, batch: Batch) -> list[ScoredImage]
     return read_batch_csv(settings.csv / f"{batch.name}.csv", scored)
 
 
-def _write(table: ScoreTable, own_rows: OwnRows, writer: ScoreWriter, batch: Batch, chosen: Sequence[ScoredImage]) -> int:
+def write_scores(table: ScoreTable, own_rows: OwnRows, writer: ScoreWriter, batch: Batch, chosen: Sequence[ScoredImage]) -> int:
     """Write what may be written of ``chosen``; returns the number of rows."""
     written: set[int] = set()
     for _ in range(_TRIES):

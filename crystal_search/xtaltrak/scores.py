@@ -86,6 +86,10 @@ class ScoreTable:
         rows = self._xtaltrak.query("score_row", {"score_id": score_id})
         return _row(rows[0]) if rows else None
 
+    def between(self, first: int, last: int) -> list[ScoreRow]:
+        """The rows whose numbers lie from ``first`` to ``last``, whoever's they are."""
+        return [_row(row) for row in self._xtaltrak.query("score_between", {"first": first, "last": last})]
+
     def named(self, after: int, limit: int) -> list[tuple[int, int]]:
         """Number and inspection of the next rows that bear our scorer's name, by number; somebody else may have written them."""
         rows = self._xtaltrak.query("score_named", {"scorer": self.scorer, "after": after, "max_rows": limit})
