@@ -74,7 +74,7 @@ MUTANTS: dict[str, Mapping[str, Mutation]] = {
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_mutant_is_found(lab: H2ScoredLab, mutant: str) -> None:
-    with pytest.raises(AssertionError, match="person|people") as found:  # noqa: PT012 the first that finds it
+    with pytest.raises(AssertionError, match=r"person|people") as found:  # noqa: PT012 the first that finds it
         for seed in range(PATIENCE):
             play(lab, seed, MUTANTS[mutant])
     print(f"{mutant}: schedule {seed}: {found.value}")
