@@ -65,6 +65,10 @@ class XtalTrak:
         """
         return page_of(self.query("find_images", search_params(search, after, limit, protect, self.scorer)), search, limit)
 
+    def newest_inspection(self) -> int:
+        """The largest INSPECTID that has an image; 0 when there is none."""
+        return int(self.query("newest_inspection")[0][0] or 0)
+
     def guard_own_rows(self) -> None:
         """Make the view through which we write, which shows and takes rows of our own scorer only, where it is not so already.
 
