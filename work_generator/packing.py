@@ -113,7 +113,7 @@ class Packer:
         if not to_pack:
             return ready
         with self.ledger.read() as connection:
-            assigned = queue.unit_images(connection, to_pack)
+            assigned = queue.images_of_units(connection, to_pack)
         packed: list[_Packed] = []
         for unit in to_pack:
             if not self.may_go_on():

@@ -319,7 +319,12 @@ def claimed_images(connection: Connection, batch: Batch, limit: int) -> list[Que
     return _queued(connection, (images.c.batch_id == batch.id) & _CLAIMED, limit)
 
 
-def unit_images(connection: Connection, units: Sequence[OpenUnit]) -> dict[int, list[QueuedImage]]:
+def unit_images(connection: Connection, unit: OpenUnit) -> list[QueuedImage]:
+    """The images of a work unit, each with its public id."""
+    return images_of_units(connection, [unit])[unit.id]
+
+
+def images_of_units(connection: Connection, units: Sequence[OpenUnit]) -> dict[int, list[QueuedImage]]:
     """The images of each work unit, by its id, each image with its public id."""
     found: dict[int, list[QueuedImage]] = {unit.id: [] for unit in units}
     for unit, image in _rows_of(connection, images.c.work_unit_id.in_(list(found)), None):
