@@ -21,6 +21,7 @@ from crystal_search.settings import Settings
 from crystal_search.xtaltrak.scores import ScoreTable
 from finalizer.batch_csv import BatchCsvError, read_batch_csv
 from finalizer.decision import WRITE, decide, own_row, wanted_row
+from finalizer.own_copies import OwnCopies, counts_line
 from finalizer.own_rows import OwnRows
 from finalizer.score_writer import ScoreWriter, chunks, only_writer
 
@@ -66,14 +67,16 @@ def set_autoscore_round(
 def _import(settings: Settings, ledger: Ledger, table: ScoreTable, writer: ScoreWriter, batch: Batch, stop: Stop) -> None:
     written = 0
     chosen = _read(settings, ledger, batch)
+    kept = OwnCopies(settings, ledger, table.artscores).write(batch)
     for some in chunks(chosen, settings.finalizer.rows_per_transaction):
         if stop.is_set():
             return
-        written += _write(table, OwnRows(ledger, table), writer, batch, some)
+        written += write_scores(table, OwnRows(ledger, table), writer, batch, some)
     with ledger.begin() as connection:
         if not move_batch(connection, batch, BatchState.IMPORTED):
             _log.warning("batch %s: another program moved it while it was imported", batch.name)
-    _log.info("batch %s: imported, %d rows written, %d as they were or withheld", batch.name, written, len(chosen) - written)
+    beside = f"; for us: {counts_line(kept)}" if kept else ""
+    _log.info("batch %s: imported, %d rows written, %d as they were or withheld%s", batch.name, written, len(chosen) - written, beside)
 
 
 def _read(settings: Settings, ledger: Ledger, batch: Batch) -> list[ScoredImage]:
@@ -82,7 +85,7 @@ def _read(settings: Settings, ledger: Ledger, batch: Batch) -> list[ScoredImage]
     return read_batch_csv(settings.csv / f"{batch.name}.csv", scored)
 
 
-def _write(table: ScoreTable, own_rows: OwnRows, writer: ScoreWriter, batch: Batch, chosen: Sequence[ScoredImage]) -> int:
+def write_scores(table: ScoreTable, own_rows: OwnRows, writer: ScoreWriter, batch: Batch, chosen: Sequence[ScoredImage]) -> int:
     """Write what may be written of ``chosen``; returns the number of rows."""
     written: set[int] = set()
     for _ in range(_TRIES):
@@ -132,6 +135,7 @@ def difference(settings: Settings, ledger: Ledger, table: ScoreTable) -> list[st
     lines += [f"take out   {row.score} of {row.image_name}: a person has scored the drop" for row, _ in own_rows.displaced(foreign)]
     with ledger.read() as connection:
         waiting = batches_in(connection, BatchState.HELD, BatchState.APPROVED)
+    copies = OwnCopies(settings, ledger, table.artscores)
     for batch in waiting:
         try:
             chosen = _read(settings, ledger, batch)
@@ -141,6 +145,8 @@ def difference(settings: Settings, ledger: Ledger, table: ScoreTable) -> list[st
         plans = [(scored, plan) for scored in chosen if (plan := _proposal(scored, own_rows, table))]
         lines += [_line(batch, scored, plan) for scored, plan in plans]
         lines.append(f"batch {batch.name} ({batch.state}): {len(plans)} rows to write")
+        if any((lacking := copies.lacking(batch)).values()):
+            lines.append(f"batch {batch.name} ({batch.state}): for us: {counts_line(lacking)}")
     return lines
 
 

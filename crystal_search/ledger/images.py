@@ -114,6 +114,8 @@ def _insert_if_new(connection: Connection, table: Table) -> Insert:
 def search_sha256(search: Search, protect: Protect) -> str:
     """The identity of a search: SHA-256 of what it restricts. Its name and priority do not count."""
     restricts = search.model_dump(mode="json", exclude={"name", "priority"})
+    if not search.chromophores:  # as a search was before it could name any: it goes on where it was
+        del restricts["chromophores"], restricts["chromophore_profiles"]
     restricts["protect"] = protect if search.only_unscored else None
     return hashlib.sha256(json.dumps(restricts, sort_keys=True).encode()).hexdigest()
 

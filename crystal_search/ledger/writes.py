@@ -88,6 +88,27 @@ def written_as(connection: Connection, score_ids: Iterable[int]) -> Sequence[Wri
     return _select(connection, writes.c.score_id.in_(list(score_ids)) & (writes.c.state == WriteState.WRITTEN))
 
 
+def batches_of(connection: Connection, write_ids: Iterable[int]) -> dict[int, int]:
+    """The batch of each of those writes."""
+    rows = connection.execute(select(writes.c.id, writes.c.batch_id).where(writes.c.id.in_(list(write_ids))))
+    return {row.id: row.batch_id for row in rows}
+
+
+def standing_after(connection: Connection, score_id: int, limit: int) -> Sequence[Write]:
+    """What shall stand in the score table under the next ``limit`` numbers after ``score_id``, by number: the last write of each."""
+    written = writes.c.state == WriteState.WRITTEN
+    numbers = (
+        select(writes.c.score_id)
+        .where(written, writes.c.score_id > score_id)
+        .distinct()
+        .order_by(writes.c.score_id)
+        .limit(limit)
+        .subquery()
+    )
+    last = {write.plan.after.score_id: write for write in _select(connection, written & writes.c.score_id.in_(select(numbers.c.score_id)))}
+    return [last[number] for number in sorted(last)]
+
+
 def ours_among(connection: Connection, rows: Iterable[ScoreRow], undone_too: bool = False) -> frozenset[int]:
     """The numbers of those rows of the score table that we wrote: all but the score is as in a write of ours.
 

@@ -19,6 +19,8 @@ from crystal_search.xtaltrak.names import resolve_names, statement
 
 #: The view through which we write, and its triggers, in this order.
 _OWN_VIEW = ("create_artscores_own", "create_artscores_own_insert", "create_artscores_own_update", "create_artscores_own_delete")
+#: The tables of our own, and the view of both evaluations.
+_OWN_TABLES = ("create_artscores", "create_artscores_index", "create_artscore_regions", "create_artscore_pictures")
 
 Params = Mapping[str, Any]
 Row = tuple[Any, ...]
@@ -77,6 +79,15 @@ class XtalTrak:
         made = {text for (text,) in self.query("own_view")}
         if made != {(text := self._sql(name))[text.index("CREATE ") :] for name in _OWN_VIEW}:
             for name in ("drop_artscores_own", *_OWN_VIEW):
+                self.execute(name)
+
+    def make_own_tables(self) -> None:
+        """Make the tables of our own and the view of both evaluations, where they are not so already."""
+        made = {text for (text,) in self.query("own_view_both")}
+        if made == {(text := self._sql("create_artscores_both"))[text.index("CREATE ") :]}:
+            return
+        with self.transaction():
+            for name in (*_OWN_TABLES, "drop_artscores_both", "create_artscores_both"):
                 self.execute(name)
 
     @contextmanager

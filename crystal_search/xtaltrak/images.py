@@ -71,6 +71,7 @@ def search_params(search: Search, after: Key, limit: int, protect: Protect, scor
         "taken_from": midnight(search.taken_from),
         "taken_before": midnight(search.taken_to, plus_days=1),
         "unscored": protect if search.only_unscored else "any",
+        "chromophores": _name_list(search.chromophores),
         "scorer": scorer,
         "page_rows": limit,
     }
@@ -86,14 +87,14 @@ def page_of(rows: Sequence[tuple[Any, ...]], search: Search, limit: int) -> Page
         except ValueError as error:
             problems.append(f"XtalTrak row INSPECTID {row[0]}, image {row[1]!r}: {error}")
             continue
-        if _wanted(image.image_name, search):
+        if _wanted(image.image_name, search, has_chromophore=bool(row[-1])):
             images.append(image)
     last = Key(int(rows[-1][0]), str(rows[-1][1])) if rows else None
     return Page(tuple(images), tuple(problems), last, len(rows) == limit)
 
 
 def _image(row: tuple[Any, ...]) -> InspectionImage:
-    inspection_id, image_name, barcode, number, taken_at, column, plate_row, subwell = row
+    inspection_id, image_name, barcode, number, taken_at, column, plate_row, subwell, _ = row
     if not isinstance(barcode, str) or not 1 <= len(barcode) <= 40:
         raise ValueError(f"{barcode!r} is not a barcode")
     if not 1 <= len(image_name) <= 255:
@@ -105,11 +106,19 @@ def _image(row: tuple[Any, ...]) -> InspectionImage:
     return InspectionImage(inspection_id, image_name, Drop(barcode, Well(column, plate_row), subwell), Inspection(barcode, number, moment))
 
 
-def _wanted(image_name: str, search: Search) -> bool:
-    if not search.profiles and not search.imagers:
+def _wanted(image_name: str, search: Search, has_chromophore: bool) -> bool:
+    profiles = search.chromophore_profiles if has_chromophore else search.profiles
+    if has_chromophore and not profiles:
+        return False  # left to people
+    if not profiles and not search.imagers:
         return True
     try:
         name = parse_image_name(image_name)
     except MalformedNameError:
         return True
-    return (not search.profiles or name.profile in search.profiles) and (not search.imagers or name.imager in search.imagers)
+    return (not profiles or name.profile in profiles) and (not search.imagers or name.imager in search.imagers)
+
+
+def _name_list(names: Sequence[str]) -> str | None:
+    """Names between line ends, as they are and in lower case: a database compares with either."""
+    return "\n".join(["", *dict.fromkeys(spelled for name in names for spelled in (name, name.lower())), ""]) if names else None

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from crystal_search.xtaltrak import XtalTrak
+from crystal_search.xtaltrak.artscores import ArtscoreTable
 from crystal_search.xtaltrak.images import Protect
 
 
@@ -73,6 +74,7 @@ class ScoreTable:
         self._by_drop = int(protect == "drop")
         self.protect: Protect = protect
         self.scorer = xtaltrak.scorer
+        self.artscores = ArtscoreTable(xtaltrak)
 
     def of_drop(self, inspection_id: int) -> list[ScoreRow] | None:
         """Every score on the drop of an inspection, on all its inspections; None when XtalTrak has no such inspection."""
@@ -83,6 +85,10 @@ class ScoreTable:
         """The row of that number, whoever's it is."""
         rows = self._xtaltrak.query("score_row", {"score_id": score_id})
         return _row(rows[0]) if rows else None
+
+    def between(self, first: int, last: int) -> list[ScoreRow]:
+        """The rows whose numbers lie from ``first`` to ``last``, whoever's they are."""
+        return [_row(row) for row in self._xtaltrak.query("score_between", {"first": first, "last": last})]
 
     def named(self, after: int, limit: int) -> list[tuple[int, int]]:
         """Number and inspection of the next rows that bear our scorer's name, by number; somebody else may have written them."""
