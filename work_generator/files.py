@@ -32,7 +32,7 @@ class BareFile:
     content: bytes
 
 
-@lru_cache(maxsize=4096)  # an image is claimed, chosen and packed one after the other
+@lru_cache(maxsize=16_384)  # an image is claimed, chosen and packed one after the other
 def read_name(image_name: str, drop: Drop) -> ImageName:
     """What an image's name tells, if it is CrystalTrak's and names the drop that XtalTrak says it shows.
 

@@ -112,8 +112,9 @@ class Packer:
         to_pack = [unit for unit in units if unit.state is WorkUnitState.PACKING]
         if not to_pack:
             return ready
+        assigned = {unit.id: unit.images for unit in to_pack if unit.images is not None}
         with self.ledger.read() as connection:
-            assigned = queue.images_of_units(connection, to_pack)
+            assigned.update(queue.images_of_units(connection, [unit for unit in to_pack if unit.images is None]))
         packed: list[_Packed] = []
         for unit in to_pack:
             if not self.may_go_on():
@@ -122,9 +123,7 @@ class Packer:
             packed.append(self._pack(unit, assigned[unit.id]))
         with self.ledger.begin() as connection:
             ours = {batch.id for batch in _batches(units) if queue.take_batch(connection, batch, self.owner)}
-            for one in packed:
-                if one.unit.batch.id in ours and _note_packed(connection, one):
-                    ready.append(one.unit)
+            ready += _note_packed(connection, [one for one in packed if one.unit.batch.id in ours])
         self._renewed = time.monotonic()
         return ready
 
@@ -181,8 +180,7 @@ class Packer:
                 sent.append(unit)
         finally:
             with self.ledger.begin() as connection:
-                for unit in sent:
-                    queue.move_unit(connection, unit, WorkUnitState.PACKED, WorkUnitState.SUBMITTED)
+                queue.move_units(connection, {unit.id: None for unit in sent}, WorkUnitState.PACKED, WorkUnitState.SUBMITTED)
         return len(sent)
 
 
@@ -190,15 +188,17 @@ def _batches(units: Iterable[OpenUnit]) -> list[Batch]:
     return list({unit.batch.id: unit.batch for unit in units}.values())
 
 
-def _note_packed(connection: Connection, packed: _Packed) -> bool:
-    """Note what became of a work unit's images; whether it may go out."""
-    queue.refuse(connection, packed.reasons)
-    queue.put_back(connection, packed.too_many)
-    if packed.sha256 is not None:
-        return queue.move_unit(connection, packed.unit, WorkUnitState.PACKING, WorkUnitState.PACKED, sha256=packed.sha256)
-    reason = "none of its images can go out"
-    queue.move_unit(connection, packed.unit, WorkUnitState.PACKING, WorkUnitState.CANCELLED, reason=reason)
-    return False
+def _note_packed(connection: Connection, packed: Sequence[_Packed]) -> list[OpenUnit]:
+    """Note what became of the images of work units; those that may go out."""
+    for one in packed:
+        queue.refuse(connection, one.reasons)
+        queue.put_back(connection, one.too_many)
+        if one.sha256 is None:
+            reason = "none of its images can go out"
+            queue.move_unit(connection, one.unit, WorkUnitState.PACKING, WorkUnitState.CANCELLED, reason=reason)
+    with_images = {one.unit.id: one.sha256 for one in packed if one.sha256 is not None}
+    moved = queue.move_units(connection, with_images, WorkUnitState.PACKING, WorkUnitState.PACKED)
+    return [one.unit for one in packed if one.unit.id in moved]
 
 
 def _manifest(unit: OpenUnit, travelling: list[WorkImage]) -> Manifest:

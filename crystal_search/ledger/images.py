@@ -9,15 +9,17 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Table, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, String, Table, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from crystal_search.archives import ModelReference, random_id, work_unit_name
 from crystal_search.ledger import leases
+from crystal_search.ledger.bulk import execute_many
 from crystal_search.ledger.results import utc_now
 from crystal_search.ledger.schema import BatchState, ImageState, WorkUnitState, batches, cursors, images, scorings, work_units
 from crystal_search.plate import Drop, InspectionImage, Well
@@ -53,12 +55,13 @@ class QueuedImage:
 
 @dataclass(frozen=True, slots=True)
 class OpenUnit:
-    """A work unit that the grid does not have yet, as far as the ledger knows."""
+    """A work unit that the grid does not have yet, as far as the ledger knows; ``images`` are known of one that was just started."""
 
     id: int
     name: str
     state: WorkUnitState
     batch: Batch
+    images: tuple[QueuedImage, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,12 @@ def scoring_id(connection: Connection, model: ModelReference, settings_json: str
 
 def _insert_if_new(connection: Connection, table: Table) -> Insert:
     """An INSERT that leaves a row alone whose unique key is there already, also when another program is just adding it."""
-    if connection.dialect.name == "postgresql":
+    return _insert_if_new_into(connection.dialect.name, table)
+
+
+@cache
+def _insert_if_new_into(dialect: str, table: Table) -> Insert:
+    if dialect == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()
 
@@ -193,12 +201,12 @@ def claim(
             "subwell": image.drop.subwell,
             "inspection_number": image.inspection.number,
             "inspected_at": image.inspection.taken_at,
-            "state": ImageState.REFUSED if reason else ImageState.CLAIMED,
+            "state": (ImageState.REFUSED if reason else ImageState.CLAIMED).value,
             "reason": reason and reason[:_REASON_LENGTH],
         }
         for image, reason in found
     ]
-    connection.execute(_insert_if_new(connection, images), rows)
+    execute_many(connection, _insert_if_new(connection, images), rows)
     ours = connection.execute(select(images.c.reason).where(images.c.batch_id == batch)).scalars().all()
     if not ours:
         connection.execute(delete(batches).where(batches.c.id == batch))
@@ -377,13 +385,18 @@ def start_units(connection: Connection, batch: Batch, groups: Sequence[Sequence[
     connection.execute(insert(work_units), [{"name": name, **common} for name in names])
     made = connection.execute(select(work_units.c.name, work_units.c.id).where(work_units.c.name.in_(names)))
     ids = {name: number for name, number in made}
-    units = [OpenUnit(ids[name], name, WorkUnitState.PACKING, batch) for name in names]
-    connection.execute(
+    units = []
+    for name, chosen in zip(names, groups, strict=True):
+        members = tuple(replace(image, public_id=random_id()) for image in chosen)
+        units.append(OpenUnit(ids[name], name, WorkUnitState.PACKING, batch, members))
+    states = {"before": ImageState.CLAIMED.value, "after": ImageState.IN_WORK.value}
+    execute_many(
+        connection,
         _ASSIGN,
         [
-            {"image": image.id, "unit": unit.id, "public": bytes.fromhex(random_id())}
-            for unit, chosen in zip(units, groups, strict=True)
-            for image in chosen
+            {"image": image.id, "unit": unit.id, "public": bytes.fromhex(image.public_id or ""), **states}
+            for unit in units
+            for image in unit.images or ()
         ],
     )
     return units
@@ -391,8 +404,8 @@ def start_units(connection: Connection, batch: Batch, groups: Sequence[Sequence[
 
 _ASSIGN = (
     update(images)
-    .where(images.c.id == bindparam("image"), _CLAIMED)
-    .values(state=ImageState.IN_WORK, work_unit_id=bindparam("unit"), public_id=bindparam("public"))
+    .where(images.c.id == bindparam("image"), images.c.state == bindparam("before"))
+    .values(state=bindparam("after"), work_unit_id=bindparam("unit"), public_id=bindparam("public"))
 )
 
 
@@ -436,8 +449,27 @@ def move_unit(
     reason: str | None = None,
 ) -> bool:
     """Move a work unit on from the state ``before``; False, and nothing changed, when it is in another one."""
-    values: dict[str, Any] = {"state": after, "changed_at": utc_now(), "reason": reason}
-    if sha256 is not None:
-        values["sha256"] = sha256
-    moved = connection.execute(update(work_units).where(work_units.c.id == unit.id, work_units.c.state == before).values(**values))
-    return moved.rowcount == 1
+    return bool(move_units(connection, {unit.id: sha256}, before, after, reason=reason))
+
+
+def move_units(
+    connection: Connection, units: Mapping[int, str | None], before: WorkUnitState, after: WorkUnitState, *, reason: str | None = None
+) -> set[int]:
+    """Move work units, each with the SHA-256 of its ZIP where that is new, on from the state ``before``; those that were in it."""
+    in_state = work_units.c.id.in_(list(units)) & (work_units.c.state == before)
+    moved = set(connection.execute(select(work_units.c.id).where(in_state).with_for_update()).scalars())
+    common = {"after": after.value, "now": utc_now(), "why": reason}
+    execute_many(connection, _MOVE, [{"unit": unit, "sha256_or_none": units[unit], **common} for unit in sorted(moved)])
+    return moved
+
+
+_MOVE = (
+    update(work_units)
+    .where(work_units.c.id == bindparam("unit"))
+    .values(
+        state=bindparam("after"),
+        changed_at=bindparam("now"),
+        reason=bindparam("why"),
+        sha256=func.coalesce(bindparam("sha256_or_none", type_=String), work_units.c.sha256),
+    )
+)

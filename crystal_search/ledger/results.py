@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from crystal_search.archives import ImageResult, Results, Status
+from crystal_search.ledger.bulk import execute_many
 from crystal_search.ledger.schema import ImageState, WorkUnitState, artscores, batches, images, refusals, results, work_units
 
 #: A work unit in one of these states is waited for.
@@ -74,17 +75,17 @@ def record_results(connection: Connection, accepted: Iterable[tuple[KnownWorkUni
         archives.append({"work_unit_id": unit.id, "sha256": sha256, "received_at": now, **versions})
         for image in answer.images:
             number = unit.images[image.id]
-            ends.append({"image_id": number, "status": ImageState(image.status), "why": image.reason})
+            ends.append({"image_id": number, "status": image.status.value, "why": image.reason})
             if image.status is not Status.FAILED:
                 scores.append(_artscore(number, image, now))
     if archives:
         connection.execute(insert(results), archives)
-        connection.execute(_END_IMAGE, ends)
-    if scores:
-        connection.execute(insert(artscores), scores)
+        execute_many(connection, _END_IMAGE, ends)
+        execute_many(connection, _INSERT_ARTSCORE, scores)
     return len(archives)
 
 
+_INSERT_ARTSCORE = insert(artscores)
 _END_IMAGE = update(images).where(images.c.id == bindparam("image_id")).values(state=bindparam("status"), reason=bindparam("why"))
 
 
@@ -119,7 +120,7 @@ def _end(connection: Connection, unit: KnownWorkUnit, state: WorkUnitState, reas
 def _artscore(image_id: int, image: ImageResult, now: datetime) -> dict[str, object]:
     return {
         "image_id": image_id,
-        "status": image.status,
+        "status": image.status.value,
         "class_name": image.class_name,
         "score": image.score,
         "probability": image.probability,

@@ -39,6 +39,7 @@ class XtalTrak:
         self._connection = connection
         self._what = what
         self._names = {**names, "SCORER": "'" + scorer.replace("'", "''") + "'"}  # a view takes no parameters
+        self._texts: dict[str, str] = {}
         self.scorer = scorer  #: our own name in SCOREDBY
 
     def execute(self, name: str, params: Params | None = None) -> int:
@@ -114,7 +115,9 @@ class XtalTrak:
         self.close()
 
     def _sql(self, name: str) -> str:
-        return statement(self.dialect, name, self._names)
+        if name not in self._texts:
+            self._texts[name] = statement(self.dialect, name, self._names)
+        return self._texts[name]
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
