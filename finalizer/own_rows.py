@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from crystal_search.ledger import Ledger
@@ -20,6 +20,10 @@ class OnDrop:
     own: frozenset[int]
 
 
+def _on_drop(rows: Sequence[ScoreRow], ours: frozenset[int]) -> OnDrop:
+    return OnDrop(tuple(rows), frozenset(row.score_id for row in rows if row.score_id in ours))
+
+
 class OwnRows:
     """Looks into the score table first and into the ledger then, where a row of ours is noted before it is written."""
 
@@ -29,14 +33,17 @@ class OwnRows:
 
     def on_drop(self, inspection_id: int, undone_too: bool = False) -> OnDrop | None:
         """The scores on an inspection's drop; None when XtalTrak has no such inspection. ``undone_too``: see ``ours_among``."""
-        rows = self._table.of_drop(inspection_id)
-        if rows is None:
-            return None
-        named = [row for row in rows if row.scorer == self._table.scorer]
-        if not named:
-            return OnDrop(tuple(rows), frozenset())
-        with self._ledger.read() as connection:
-            return OnDrop(tuple(rows), ours_among(connection, named, undone_too))
+        return self.on_drops([inspection_id], undone_too)[inspection_id]
+
+    def on_drops(self, inspection_ids: Collection[int], undone_too: bool = False) -> dict[int, OnDrop | None]:
+        """``on_drop`` of each of those inspections."""
+        found = self._table.of_drops(inspection_ids)
+        named = {row.score_id: row for rows in found.values() if rows for row in rows if row.scorer == self._table.scorer}
+        ours: frozenset[int] = frozenset()
+        if named:
+            with self._ledger.read() as connection:
+                ours = ours_among(connection, named.values(), undone_too)
+        return {number: None if rows is None else _on_drop(rows, ours) for number, rows in found.items()}
 
     def foreign(self) -> list[tuple[int, int]]:
         """Number and inspection of the rows under our scorer's name that we did not write."""

@@ -92,7 +92,7 @@ class ScoreWriter:
             pending = unsettled(connection)
         settled: list[tuple[Write, ScoreRow | None]] = []
         for some in chunks(pending, self._rows):
-            rows = [self._table.row(write.plan.after.score_id) for write in some]
+            rows = self._rows_now(some)
             outcomes = [(write, outcome(write, row)) for write, row in zip(some, rows, strict=True)]
             with self._ledger.begin() as connection:
                 note_outcomes(connection, outcomes)
@@ -101,13 +101,22 @@ class ScoreWriter:
             ]
         return settled
 
+    def _rows_now(self, pending: Sequence[Write]) -> list[ScoreRow | None]:
+        """The row that has each write's number; numbers that were given out together are read together."""
+        numbers = [write.plan.after.score_id for write in pending]
+        if max(numbers) - min(numbers) > 2 * len(numbers):
+            return [self._table.row(number) for number in numbers]
+        found = {row.score_id: row for row in self._table.between(min(numbers), max(numbers))}
+        return [found.get(number) for number in numbers]
+
     def write(self, batch_id: int, plans: Sequence[Plan]) -> set[int]:
         """Make the planned writes, as far as nobody was quicker; returns the ledger's ids of the images that were written."""
         with self._ledger.begin() as connection:
             note_plans(connection, batch_id, plans)
-        with self._table.locked():
-            self._table.insert((plan.after, plan.own) for plan in plans if plan.before is None)
-            self._table.update((plan.before, plan.after, plan.own) for plan in plans if plan.before is not None)
+        for some in chunks(plans, self._rows):
+            with self._table.locked():
+                self._table.insert((plan.after, plan.own) for plan in some if plan.before is None)
+                self._table.update((plan.before, plan.after, plan.own) for plan in some if plan.before is not None)
         return {write.plan.image_id for write, _ in self.settle() if write.state is WriteState.WRITTEN}
 
     def take_out_displaced(self, foreign: Sequence[tuple[int, int]]) -> int:

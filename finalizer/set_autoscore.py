@@ -22,7 +22,7 @@ from crystal_search.xtaltrak.scores import ScoreTable
 from finalizer.batch_csv import BatchCsvError, read_batch_csv
 from finalizer.decision import WRITE, decide, own_row, wanted_row
 from finalizer.own_copies import OwnCopies, counts_line
-from finalizer.own_rows import OwnRows
+from finalizer.own_rows import OnDrop, OwnRows
 from finalizer.score_writer import ScoreWriter, chunks, only_writer
 
 _log = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 LOCK_FILE = "score-table.lock"
 #: A row that a person or a clash of numbers keeps out between plan and write is planned again, this often.
 _TRIES = 5
+#: Rows that are planned, noted and settled together; under one lock go fewer.
+_TOGETHER = 2500
 
 
 def set_autoscore_round(
@@ -68,7 +70,7 @@ def _import(settings: Settings, ledger: Ledger, table: ScoreTable, writer: Score
     written = 0
     chosen = _read(settings, ledger, batch)
     kept = OwnCopies(settings, ledger, table.artscores).write(batch)
-    for some in chunks(chosen, settings.finalizer.rows_per_transaction):
+    for some in chunks(chosen, _TOGETHER):
         if stop.is_set():
             return
         written += write_scores(table, OwnRows(ledger, table), writer, batch, some)
@@ -89,7 +91,7 @@ def write_scores(table: ScoreTable, own_rows: OwnRows, writer: ScoreWriter, batc
     """Write what may be written of ``chosen``; returns the number of rows."""
     written: set[int] = set()
     for _ in range(_TRIES):
-        proposals = [(scored, plan) for scored in chosen if scored.id not in written and (plan := _proposal(scored, own_rows, table))]
+        proposals = _proposals([scored for scored in chosen if scored.id not in written], own_rows, table)
         if not proposals:
             return len(written)
         written |= writer.write(batch.id, _numbered(proposals, table))
@@ -97,9 +99,14 @@ def write_scores(table: ScoreTable, own_rows: OwnRows, writer: ScoreWriter, batc
     raise TryAgainLater(f"batch {batch.name}: other programs keep changing the score table; the rest is written next time")
 
 
-def _proposal(scored: ScoredImage, own_rows: OwnRows, table: ScoreTable) -> Plan | None:
-    """What is to be written for an image, given what is there now; a new row has no number yet."""
-    on_drop = own_rows.on_drop(scored.image.inspection_id)
+def _proposals(chosen: Sequence[ScoredImage], own_rows: OwnRows, table: ScoreTable) -> list[tuple[ScoredImage, Plan]]:
+    """What is to be written for images, given what is there now; a new row has no number yet."""
+    on_drops = own_rows.on_drops({scored.image.inspection_id for scored in chosen})
+    found = ((scored, _proposal(scored, on_drops[scored.image.inspection_id], table)) for scored in chosen)
+    return [(scored, plan) for scored, plan in found if plan is not None]
+
+
+def _proposal(scored: ScoredImage, on_drop: OnDrop | None, table: ScoreTable) -> Plan | None:
     if on_drop is None or decide(scored, on_drop, table.protect) != WRITE:
         return None
     before = own_row(scored, on_drop)
@@ -142,7 +149,7 @@ def difference(settings: Settings, ledger: Ledger, table: ScoreTable) -> list[st
         except BatchCsvError as error:
             lines.append(str(error))
             continue
-        plans = [(scored, plan) for scored in chosen if (plan := _proposal(scored, own_rows, table))]
+        plans = [found for some in chunks(chosen, _TOGETHER) for found in _proposals(some, own_rows, table)]
         lines += [_line(batch, scored, plan) for scored, plan in plans]
         lines.append(f"batch {batch.name} ({batch.state}): {len(plans)} rows to write")
         if any((lacking := copies.lacking(batch)).values()):

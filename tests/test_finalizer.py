@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,11 +21,11 @@ from crystal_search.cli import crystal_search
 from crystal_search.errors import CrystalSearchError, SettingsError, TryAgainLater, UsageError
 from crystal_search.ledger.batches import ScoredImage
 from crystal_search.ledger.schema import WriteState
-from crystal_search.ledger.writes import Plan
 from crystal_search.plate import Inspection, InspectionImage
 from crystal_search.service import Stop
+from crystal_search.xtaltrak.scores import ScoreRow, ScoreTable
 from finalizer.batch_csv import COLUMNS, BatchCsvError, read_batch_csv, write_batch_csv
-from finalizer.score_writer import ScoreWriter, only_writer
+from finalizer.score_writer import only_writer
 
 SHOTS = {
     ("A01a", 1): "crystals_harvestable",
@@ -220,13 +220,14 @@ def test_rows_are_written_in_transactions_of_the_size_that_is_set(tmp_path: Path
     lab.inspect(*shots)
     lab.batch(shots)
     sizes: list[int] = []
-    write = ScoreWriter.write
+    insert = ScoreTable.insert
 
-    def counted(writer: ScoreWriter, batch_id: int, plans: Sequence[Plan]) -> set[int]:
-        sizes.append(len(plans))
-        return write(writer, batch_id, plans)
+    def counted(table: ScoreTable, rows: Iterable[tuple[ScoreRow, Collection[int]]]) -> None:
+        some = list(rows)
+        sizes.append(len(some))
+        insert(table, some)
 
-    monkeypatch.setattr(ScoreWriter, "write", counted)
+    monkeypatch.setattr(ScoreTable, "insert", counted)
     lab.finish()
     assert sizes == [2, 2, 2, 2, 1]
     assert len(lab.scores()) == 9

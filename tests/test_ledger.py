@@ -109,7 +109,7 @@ def test_a_locked_ledger_is_one_line_and_try_again_later(tmp_path: Path, monkeyp
 
 def test_foreign_keys_are_enforced(tmp_path: Path) -> None:
     with open_ledger(url(tmp_path)) as ledger, pytest.raises(Exception, match="FOREIGN KEY"), ledger.begin() as connection:
-        connection.execute(text("INSERT INTO cursors VALUES (77, 'x', 1, 'y')"))
+        connection.execute(text("INSERT INTO cursors (scoring_id, search_sha256, inspection_id, image_name) VALUES (77, 'x', 1, 'y')"))
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ VALUES: dict[str, Any] = {
     "drop_y0": 1,
     "drop_y1": None,
     "first": 1,
+    "how_many": 2,
     "image_name": "a",
     "inspection_id": 1,
     "last": 5,

@@ -19,6 +19,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count, product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -35,7 +36,7 @@ from crystal_search.status import status
 from crystal_search.xtaltrak import XtalTrak, open_xtaltrak
 from crystal_search.xtaltrak.embedded import load_images
 from crystal_search.xtaltrak.images import Key, Page, Protect
-from work_generator import files, generate
+from work_generator import files, generate, packing
 from work_generator.cli import work_generator
 
 
@@ -185,8 +186,8 @@ def test_images_that_come_late_go_out_by_themselves(tmp_path: Path, hours: float
     inspected(lab, hours)
     put_into_xtaltrak(lab, 1, "odd.jpg")
     reads = []
-    original = generate.read_bare
-    monkeypatch.setattr(generate, "read_bare", lambda *args: (reads.append(args), original(*args))[1])
+    original = files.read_bare
+    monkeypatch.setattr(files, "read_bare", lambda *args: (reads.append(args), original(*args))[1])
     with lab.ledger() as ledger, open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
         generator = generate.Generator(lab.settings, ledger, xtaltrak, lab.grid)
         for _ in range(3):
@@ -237,13 +238,13 @@ def test_a_disk_that_fails_on_one_file_refuses_nothing(tmp_path: Path, monkeypat
 
 def test_an_image_that_vanishes_between_claim_and_packing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = make_lab(tmp_path)
-    original = generate._pack
+    original = packing.Packer._pack
 
-    def vanish_first(*args: object) -> bool:
+    def vanish_first(*args: Any) -> Any:
         lab.image(2, 3, 1).unlink(missing_ok=True)
-        return original(*args)  # type: ignore[arg-type]
+        return original(*args)
 
-    monkeypatch.setattr(generate, "_pack", vanish_first)
+    monkeypatch.setattr(packing.Packer, "_pack", vanish_first)
     lab.round()
     assert lab.counts() == {"in_work": 5, "refused": 1}
     (manifest,) = lab.grid.manifests()
@@ -279,7 +280,7 @@ def test_an_image_root_that_is_away_refuses_no_image(tmp_path: Path, make: Calla
 
 def test_an_image_root_that_goes_away_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = make_lab(tmp_path)
-    monkeypatch.setattr(generate, "check_image_root", lambda root: root.rename(tmp_path / "elsewhere"))
+    monkeypatch.setattr(files.Disk, "check", lambda disk: disk.image_root.rename(tmp_path / "elsewhere"))
     with pytest.raises(TryAgainLater, match="is it mounted"):
         lab.round()
     assert lab.counts() == {"claimed": 6}
@@ -417,8 +418,8 @@ def test_an_image_that_fits_in_no_work_unit(tmp_path: Path) -> None:
 def test_images_that_grow_while_they_are_packed_wait_for_the_next_work_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = make_lab(tmp_path)
     limit = 3 * len(files.read_bare(lab.image(1, 1, 1), lab.settings.paths.images).content)
-    monkeypatch.setattr(generate, "MAX_IMAGE_BYTES", limit)
-    monkeypatch.setattr(generate, "file_size", lambda path, root: 1)
+    monkeypatch.setattr(packing, "MAX_IMAGE_BYTES", limit)
+    monkeypatch.setattr(files, "file_size", lambda path, root: 1)
     lab.round()
     assert [len(manifest.images) for manifest in lab.grid.manifests()] == [3, 3]
     assert lab.counts() == {"in_work": 6}
@@ -618,20 +619,6 @@ def test_two_generators_at_once_and_one_killed(tmp_path: Path) -> None:
         assert one.returncode == 0, told
     assert local_grid_images(lab) == sorted(image_name(*drop) for drop in drops)
     assert lab.counts() == {"in_work": len(drops)}
-
-
-def test_a_generator_waits_for_the_one_that_works_and_can_be_stopped_meanwhile(tmp_path: Path) -> None:
-    lab = make_lab(tmp_path)
-    lab.settings.paths.state.mkdir()
-    with (lab.settings.paths.state / "work-generator.lock").open("w") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        with lab.ledger() as ledger, open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
-            generator = generate.Generator(lab.settings, ledger, xtaltrak, lab.grid)
-            threading.Timer(0.3, generator.stop.set).start()
-            assert not generate.run_round(generator)
-        assert lab.counts() == {}
-    lab.round()
-    assert lab.counts() == {"in_work": 6}
 
 
 def test_a_service_stops_cleanly_on_sigterm(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ Every function is one step of a transaction that the caller begins, and does not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from crystal_search.archives import ImageResult, Results, Status
+from crystal_search.ledger.bulk import execute_many
 from crystal_search.ledger.schema import ImageState, WorkUnitState, artscores, batches, images, refusals, results, work_units
 
 #: A work unit in one of these states is waited for.
@@ -37,37 +38,55 @@ def utc_now() -> datetime:
 
 def find_work_unit(connection: Connection, name: str) -> KnownWorkUnit | None:
     """The work unit of that name, or None."""
-    unit = connection.execute(
-        select(work_units.c.id, work_units.c.state, batches.c.name.label("batch")).join(batches).where(work_units.c.name == name)
-    ).one_or_none()
-    if unit is None:
-        return None
-    rows = connection.execute(select(images.c.public_id, images.c.id).where(images.c.work_unit_id == unit.id)).all()
-    return KnownWorkUnit(unit.id, name, unit.batch, unit.state in _OUT, {row.public_id.hex(): row.id for row in rows})
+    return find_work_units(connection, [name]).get(name)
+
+
+def find_work_units(connection: Connection, names: Sequence[str]) -> dict[str, KnownWorkUnit]:
+    """The work units of those names, as far as they are ours."""
+    units = connection.execute(
+        select(work_units.c.id, work_units.c.name, work_units.c.state, batches.c.name.label("batch"))
+        .join(batches)
+        .where(work_units.c.name.in_(names))
+    ).all()
+    members: dict[int, dict[str, int]] = {unit.id: {} for unit in units}
+    rows = connection.execute(
+        select(images.c.work_unit_id, images.c.public_id, images.c.id).where(images.c.work_unit_id.in_(list(members)))
+    )
+    for unit, public_id, image in rows:
+        members[unit][public_id.hex()] = image
+    return {unit.name: KnownWorkUnit(unit.id, unit.name, unit.batch, unit.state in _OUT, members[unit.id]) for unit in units}
 
 
 def record_result(connection: Connection, unit: KnownWorkUnit, answer: Results, sha256: str) -> bool:
     """Note an accepted result: its archive, every ARTscore, its images' states. False, and nothing noted, when it was before."""
+    return bool(record_results(connection, [(unit, answer, sha256)]))
+
+
+def record_results(connection: Connection, accepted: Iterable[tuple[KnownWorkUnit, Results, str]]) -> int:
+    """Note accepted results, each with the SHA-256 of its archive, as ``record_result`` does; how many were not noted before."""
     now = utc_now()
-    if not _end(connection, unit, WorkUnitState.ASSIMILATED, None, now):
-        return False
-    connection.execute(
-        insert(results).values(
-            work_unit_id=unit.id,
-            sha256=sha256,
-            client_version=answer.client_version,
-            runtime=answer.runtime,
-            provider=answer.provider,
-            received_at=now,
-        )
-    )
-    connection.execute(
-        update(images).where(images.c.id == bindparam("image_id")).values(state=bindparam("status"), reason=bindparam("why")),
-        [{"image_id": unit.images[image.id], "status": ImageState(image.status), "why": image.reason} for image in answer.images],
-    )
-    if rows := [_artscore(unit.images[image.id], image, now) for image in answer.images if image.status is not Status.FAILED]:
-        connection.execute(insert(artscores), rows)
-    return True
+    archives: list[dict[str, object]] = []
+    ends: list[dict[str, object]] = []
+    scores: list[dict[str, object]] = []
+    for unit, answer, sha256 in accepted:
+        if not _end(connection, unit, WorkUnitState.ASSIMILATED, None, now):
+            continue
+        versions = {"client_version": answer.client_version, "runtime": answer.runtime, "provider": answer.provider}
+        archives.append({"work_unit_id": unit.id, "sha256": sha256, "received_at": now, **versions})
+        for image in answer.images:
+            number = unit.images[image.id]
+            ends.append({"image_id": number, "status": image.status.value, "why": image.reason})
+            if image.status is not Status.FAILED:
+                scores.append(_artscore(number, image, now))
+    if archives:
+        connection.execute(insert(results), archives)
+        execute_many(connection, _END_IMAGE, ends)
+        execute_many(connection, _INSERT_ARTSCORE, scores)
+    return len(archives)
+
+
+_INSERT_ARTSCORE = insert(artscores)
+_END_IMAGE = update(images).where(images.c.id == bindparam("image_id")).values(state=bindparam("status"), reason=bindparam("why"))
 
 
 def record_refusal(connection: Connection, work_unit: str, file: str, reason: str) -> None:
@@ -101,7 +120,7 @@ def _end(connection: Connection, unit: KnownWorkUnit, state: WorkUnitState, reas
 def _artscore(image_id: int, image: ImageResult, now: datetime) -> dict[str, object]:
     return {
         "image_id": image_id,
-        "status": image.status,
+        "status": image.status.value,
         "class_name": image.class_name,
         "score": image.score,
         "probability": image.probability,

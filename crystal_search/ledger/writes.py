@@ -7,12 +7,14 @@ Every function is one step of a transaction that the caller begins.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 
+from crystal_search.ledger.bulk import execute_many
 from crystal_search.ledger.results import utc_now
 from crystal_search.ledger.schema import WriteState, writes
 from crystal_search.xtaltrak.scores import ScoreRow
@@ -58,24 +60,28 @@ class Write:
 def note_plans(connection: Connection, batch_id: int, plans: Iterable[Plan]) -> None:
     """Note what is about to be written."""
     now = utc_now()
-    connection.execute(
-        insert(writes),
+    execute_many(
+        connection,
+        _INSERT,
         [
             {
                 "batch_id": batch_id,
                 "image_id": plan.image_id,
                 "score_id": plan.after.score_id,
                 "inspection_id": plan.after.inspection_id,
-                "action": plan.action,
+                "action": plan.action.value,
                 "before": plan.before and plan.before.to_json(),
-                "after": plan.after.to_json(),
-                "payload_sha256": plan.after.sha256,
-                "state": WriteState.PLANNED,
+                "after": (after := plan.after.to_json()),
+                "payload_sha256": hashlib.sha256(after.encode()).hexdigest(),
+                "state": WriteState.PLANNED.value,
                 "written_at": now,
             }
             for plan in plans
         ],
     )
+
+
+_INSERT = insert(writes)
 
 
 def written_by(connection: Connection, batch_id: int) -> Sequence[Write]:
@@ -118,9 +124,20 @@ def ours_among(connection: Connection, rows: Iterable[ScoreRow], undone_too: boo
     found = {row.score_id: row.identity for row in rows}
     if not found:
         return frozenset()
-    which = writes.c.score_id.in_(list(found))
-    noted = _select(connection, which if undone_too else which & (writes.c.state != WriteState.UNDONE))
-    return frozenset(number for write in noted if found[number := write.plan.after.score_id] == write.plan.after.identity)
+    numbers: list[int] = []
+    for some in _pieces(sorted(found)):
+        which = writes.c.score_id.in_(some)
+        noted = select(writes.c.after).where(which if undone_too else which & (writes.c.state != WriteState.UNDONE))
+        for text in connection.execute(noted).scalars():
+            after = ScoreRow.from_json(text)
+            if found[after.score_id] == after.identity:
+                numbers.append(after.score_id)
+    return frozenset(numbers)
+
+
+def _pieces(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """So many numbers as a statement takes."""
+    return (numbers[start : start + 500] for start in range(0, len(numbers), 500))
 
 
 def standing_between(connection: Connection, first: int, last: int) -> set[tuple[int, int]]:
@@ -146,7 +163,7 @@ def unsettled(connection: Connection) -> Sequence[Write]:
 
 def outcome(write: Write, row: ScoreRow | None) -> WriteState | None:
     """What the score table's ``row`` of that number says of an unsettled write; None when a planned one was never made."""
-    if row is not None and row.sha256 == write.plan.after.sha256:
+    if row == write.plan.after:
         return WriteState.WRITTEN
     if write.state is WriteState.PLANNED:
         return None
@@ -158,15 +175,17 @@ def outcome(write: Write, row: ScoreRow | None) -> WriteState | None:
 def note_outcomes(connection: Connection, outcomes: Sequence[tuple[Write, WriteState | None]]) -> None:
     """Note what became of unsettled writes; one that was never made is forgotten."""
     now = utc_now()
-    this = (writes.c.id == bindparam("write")) & (writes.c.state == bindparam("seen"))
-    changes = {
-        None: delete(writes).where(this),
-        WriteState.WRITTEN: update(writes).where(this).values(state=WriteState.WRITTEN),
-        WriteState.UNDONE: update(writes).where(this).values(state=WriteState.UNDONE, undone_at=now),
-    }
-    for state, change in changes.items():
-        if some := [{"write": write.id, "seen": write.state} for write, found in outcomes if found is state]:
-            connection.execute(change, some)
+    groups: dict[tuple[WriteState, WriteState | None], list[int]] = {}
+    for write, found in outcomes:
+        groups.setdefault((write.state, found), []).append(write.id)
+    for (seen, state), ids in groups.items():
+        for some in _pieces(ids):
+            these = writes.c.id.in_(some) & (writes.c.state == seen)
+            if state is None:
+                connection.execute(delete(writes).where(these))
+            else:
+                undone_at = {"undone_at": now} if state is WriteState.UNDONE else {}
+                connection.execute(update(writes).where(these).values(state=state, **undone_at))
 
 
 def _select(connection: Connection, which: ColumnElement[bool]) -> list[Write]:
@@ -175,9 +194,9 @@ def _select(connection: Connection, which: ColumnElement[bool]) -> list[Write]:
     )
     return [
         Write(
-            row.id,
-            WriteState(row.state),
-            Plan(row.image_id, None if row.before is None else ScoreRow.from_json(row.before), ScoreRow.from_json(row.after)),
+            number,
+            WriteState(state),
+            Plan(image, None if before is None else ScoreRow.from_json(before), ScoreRow.from_json(after)),
         )
-        for row in rows
+        for number, state, image, before, after in rows
     ]

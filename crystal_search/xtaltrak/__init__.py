@@ -32,6 +32,7 @@ class XtalTrak(ABC):
     def __init__(self, names: Mapping[str, str], scorer: str) -> None:
         self._names = {**names, "SCORER": "'" + scorer.replace("'", "''") + "'"}  # a view takes no parameters
         self.names = names  #: tables ``I_SCORES`` and columns ``I_SCORES.SCORE`` as this site calls them
+        self._texts: dict[str, str] = {}
         self.scorer = scorer  #: our own name in SCOREDBY
 
     @abstractmethod
@@ -77,6 +78,10 @@ class XtalTrak(ABC):
         """
         return page_of(self.query("find_images", search_params(search, after, limit, protect, self.scorer)), search, limit)
 
+    def newest_inspection(self) -> int:
+        """The largest INSPECTID that has an image; 0 when there is none."""
+        return int(self.query("newest_inspection")[0][0] or 0)
+
     def __enter__(self) -> Self:
         return self
 
@@ -84,7 +89,9 @@ class XtalTrak(ABC):
         self.close()
 
     def _sql(self, name: str) -> str:
-        return statement(self.dialect, name, self._names)
+        if name not in self._texts:
+            self._texts[name] = statement(self.dialect, name, self._names)
+        return self._texts[name]
 
 
 def open_xtaltrak(section: settings.XtalTrak) -> XtalTrak:

@@ -20,6 +20,10 @@ from crystal_search.xtaltrak.artscores import ArtscoreTable
 from crystal_search.xtaltrak.images import Protect
 
 
+#: Inspections that are read together are no further apart, and no more, than this.
+_GAP, _RUN = 8, 1000
+
+
 class ScoreRow(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the score table. ``scored_at`` is ISO text to the second; a person's row may lack anything but its number."""
 
@@ -32,11 +36,11 @@ class ScoreRow(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_json(self) -> str:
         """The same text for the same row."""
-        return msgspec.json.encode(self, order="sorted").decode()
+        return _ENCODER.encode(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> ScoreRow:
-        return msgspec.json.decode(text, type=cls)
+        return _DECODER.decode(text)
 
     @property
     def identity(self) -> tuple[int, int, str | None, str | None, str | None]:
@@ -47,6 +51,9 @@ class ScoreRow(msgspec.Struct, frozen=True, kw_only=True):
     def sha256(self) -> str:
         """SHA-256 of ``to_json``, hexadecimal."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+_ENCODER, _DECODER = msgspec.json.Encoder(order="sorted"), msgspec.json.Decoder(ScoreRow)
 
 
 def protecting_row(
@@ -81,6 +88,21 @@ class ScoreTable:
         rows = self._xtaltrak.query("score_drop", {"inspection_id": inspection_id})
         return [_row(row) for row in rows if row[0] is not None] if rows else None
 
+    def of_drops(self, inspection_ids: Collection[int]) -> dict[int, list[ScoreRow] | None]:
+        """``of_drop`` of each of those inspections, in two queries where they lie close together, as those of a batch do."""
+        found: dict[int, list[ScoreRow] | None] = {}
+        for first, last, some in _runs(inspection_ids):
+            if len(some) == 1:
+                found[first] = self.of_drop(first)
+                continue
+            there = {number for (number,) in self._xtaltrak.query("inspections_between", {"first": first, "last": last})}
+            found.update({number: [] if number in there else None for number in some})
+            for number, *columns in self._xtaltrak.query("score_drops", {"first": first, "last": last}):
+                rows = found.get(number)
+                if rows is not None:
+                    rows.append(_row(tuple(columns)))
+        return found
+
     def row(self, score_id: int) -> ScoreRow | None:
         """The row of that number, whoever's it is."""
         rows = self._xtaltrak.query("score_row", {"score_id": score_id})
@@ -102,7 +124,11 @@ class ScoreTable:
     def next_ids(self, count: int) -> list[int]:
         """``count`` numbers for new rows; those that are not used are lost, which harms nobody."""
         with self._xtaltrak.transaction():
-            return [int(self._xtaltrak.query("score_next_id")[0][0]) for _ in range(count)]
+            numbers: list[int] = []
+            while len(numbers) < count:
+                for first, how_many in self._xtaltrak.query("score_next_ids", {"how_many": count - len(numbers)}):
+                    numbers += range(int(first), int(first) + int(how_many))
+            return numbers
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -157,12 +183,32 @@ class ScoreTable:
         return {"by_drop": self._by_drop, "own_ids": "".join([",", *(f"{number}," for number in sorted(own))])}
 
 
+def _runs(numbers: Collection[int]) -> Iterator[tuple[int, int, list[int]]]:
+    """First, last and all of each run of numbers that lie so close together that whatever is between them may be read too."""
+    run: list[int] = []
+    for number in sorted(set(numbers)):
+        if run and (number - run[-1] > _GAP or len(run) == _RUN):
+            yield run[0], run[-1], run
+            run = []
+        run.append(number)
+    if run:
+        yield run[0], run[-1], run
+
+
 def _row(columns: tuple[Any, ...]) -> ScoreRow:
-    score_id, inspection_id, *texts = columns
-    image_name, score, scored_at, scorer = (None if text is None else str(text) for text in texts)
+    score_id, inspection_id, image_name, score, scored_at, scorer = columns
     return ScoreRow(
-        score_id=int(score_id), inspection_id=int(inspection_id), image_name=image_name, score=score, scored_at=scored_at, scorer=scorer
+        score_id=int(score_id),
+        inspection_id=int(inspection_id),
+        image_name=_text(image_name),
+        score=_text(score),
+        scored_at=_text(scored_at),
+        scorer=_text(scorer),
     )
+
+
+def _text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else str(value)
 
 
 def _payload(row: ScoreRow) -> dict[str, Any]:
