@@ -37,7 +37,6 @@ VALUES: dict[str, Any] = {
     "best_y0": 1,
     "best_y1": None,
     "by_drop": 1,
-    "chromophores": "\nA\n",
     "class_name": "clear",
     "crystal_probability": 0.5,
     "drop_x0": 1,
@@ -53,6 +52,7 @@ VALUES: dict[str, Any] = {
     "model": "m",
     "model_sha256": "a",
     "own_ids": ",1,2,",
+    "owner": "XTALTRAK",
     "page_inspections": 5,
     "page_rows": 5,
     "picture": b"x",
@@ -65,6 +65,7 @@ VALUES: dict[str, Any] = {
     "status": "scored",
     "taken_at": "2024-01-01 00:00:00",
     "taken_before": "2024-01-01 00:00:00",
+    "table_name": "I_SCORES",
     "taken_from": None,
     "unscored": "drop",
     "x0": 1,
@@ -76,7 +77,7 @@ VALUES: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[H2Lab]:
-    made = H2Lab(lock_seconds=1)
+    made = H2Lab(lock_seconds=1, dictionary=True)
     yield made
     made.close()
 
