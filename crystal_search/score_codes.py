@@ -34,7 +34,8 @@ class ScoreCodes:
 
     def class_of(self, score: str | None) -> DropClass:
         """The class that a stored score means. Raises ``ValueError`` with one line where it is none, or one of several."""
-        meant = self._meant(score or "")
+        score = score or ""
+        meant = self._meant(score)
         if len(meant) == 1:
             return meant[0]
         if meant:

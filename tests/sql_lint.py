@@ -80,6 +80,12 @@ def _names(tree: exp.Expression, _: list[Token]) -> Iterator[str]:
             yield f"{name.this}: a reserved word as a name (ORA-00904, ORA-01747)"
 
 
+def _binds(tree: exp.Expression, _: list[Token]) -> Iterator[str]:
+    for bind in tree.find_all(exp.Placeholder):
+        if RESERVED.fullmatch(bind.name.upper()):
+            yield f":{bind.name}: a reserved word as a bind (ORA-01745)"
+
+
 def _paging(tree: exp.Expression, _: list[Token]) -> Iterator[str]:
     if tree.find(exp.Fetch, exp.Limit, exp.Offset):
         yield "FETCH FIRST, LIMIT or OFFSET: 11.2 has none of them, and none goes with FOR UPDATE (ORA-02014); page by ROWNUM"
@@ -122,6 +128,7 @@ _RULES: tuple[_Rule, ...] = (
     _boolean,
     _long_in,
     _names,
+    _binds,
     _paging,
     _division,
     _empty_text,

@@ -78,6 +78,7 @@ BAD = {
     "SELECT T.COMMENT FROM T": "reserved word",
     "CREATE TABLE T (DATE VARCHAR2(9))": "reserved word",
     'SELECT "Score" FROM T': "quoted name",
+    "SELECT A FROM T WHERE B = :number": "ORA-01745",
     "SELECT A FROM T ORDER BY A FETCH FIRST 5 ROWS ONLY": "page by ROWNUM",
     "SELECT A FROM T FETCH FIRST 5 ROWS ONLY FOR UPDATE": "page by ROWNUM",
     "SELECT A FROM T OFFSET 5 ROWS": "page by ROWNUM",

@@ -72,7 +72,7 @@ def own_view(xtaltrak: XtalTrak, dictionary: Dictionary) -> Iterator[Finding]:
     view = dictionary.view(place)
     if view is None:
         yield error("view", f"{place} is no view: nothing but our own statements would guard people's scores", remedy, forbids_writing=True)
-    elif f"'{xtaltrak.scorer}'" not in view.text:
+    elif "'" + xtaltrak.scorer.replace("'", "''") + "'" not in view.text:
         yield error("view", f"{place} is not made for our scorer {xtaltrak.scorer!r}", remedy, forbids_writing=True)
     elif not view.has_check_option:
         yield error("view", f"{place} lacks WITH CHECK OPTION", remedy, forbids_writing=True)
