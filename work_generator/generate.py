@@ -283,7 +283,7 @@ class _Turn:
         judged = [(image, _name_problem(image)) for image in page.images]
         with self.generator.ledger.begin() as connection:
             claimed = queue.claim(connection, self.scoring, search.name, self.priority, judged)
-            at_end = not page.more or last == cursor.key and cursor.at_end
+            at_end = not page.more or (last == cursor.key and cursor.at_end)
             queue.move_cursor(connection, self.scoring, identity, last, at_end, self.slot.owner)
         if claimed is not None:
             self.generator.did["claimed"] += 1

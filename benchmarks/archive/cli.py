@@ -14,7 +14,7 @@ from benchmarks.archive.report import Report, lines
 from benchmarks.archive.run import Archive, Stopped
 from crystal_search.atomic import write_atomically
 from crystal_search.errors import EXIT_SOME_FAILED, SettingsError, UsageError
-from crystal_search.service import stopped_by_signals
+from crystal_search.service import collect_less_often, stopped_by_signals
 
 #: What XtalTrak, the ledger and their journals take, in bytes an image.
 _BYTES = 1_300
@@ -22,8 +22,12 @@ _BYTES = 1_300
 
 @click.command()
 @click.option("--images", type=click.IntRange(300), default=200_000, show_default=True, help="Images in the archive.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write everything to this file, as it goes.")
-@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Where the databases grow; deleted at the end. [default: TMPDIR]")
+@click.option(
+    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write everything to this file, as it goes."
+)
+@click.option(
+    "--folder", type=click.Path(file_okay=False, path_type=Path), help="Where the databases grow; deleted at the end. [default: TMPDIR]"
+)
 def archive(images: int, json_file: Path | None, folder: Path | None) -> None:
     """Take an archive of so many images through work generator, results, finalizer and import.
 
@@ -38,7 +42,9 @@ def archive(images: int, json_file: Path | None, folder: Path | None) -> None:
     free = shutil.disk_usage(place).free
     try:
         if free < images * _BYTES:
-            raise UsageError(f"{place}: {images} images need {images * _BYTES / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; choose another --folder")
+            raise UsageError(
+                f"{place}: {images} images need {images * _BYTES / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; choose another --folder"
+            )
         with stopped_by_signals() as stop:
 
             def save(report: Report) -> None:
@@ -46,6 +52,7 @@ def archive(images: int, json_file: Path | None, folder: Path | None) -> None:
                     _write(json_file, report)
 
             run = Archive(place, images, stop, say=lambda line: click.echo(line, err=True), save=save)
+            collect_less_often()  # as every service does
             logging.disable(logging.INFO)  # a line for each of half a million work units
             try:
                 run.run()

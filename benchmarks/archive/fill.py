@@ -63,10 +63,7 @@ def fill(xtaltrak: XtalTrak, start: int, count: int) -> None:
 def people_score(database: Path, first: int, last: int) -> int:
     """A person scores the last inspection of one drop in ``PEOPLE`` of the whole generations from ``first`` to ``last``, counted from 1."""
     inspections = [
-        end - number
-        for end in range(GENERATION, last + 1, GENERATION)
-        if end > first
-        for number in range(0, DROPS * PLATES, PEOPLE)
+        end - number for end in range(GENERATION, last + 1, GENERATION) if end > first for number in range(0, DROPS * PLATES, PEOPLE)
     ]
     connection = sqlite3.connect(database, isolation_level=None, timeout=30)
     try:
@@ -79,3 +76,12 @@ def people_score(database: Path, first: int, last: int) -> int:
     finally:
         connection.close()
     return len(inspections)
+
+
+def count_scores(database: Path, scorer: str) -> int:
+    """How many rows of the score table bear that name."""
+    connection = sqlite3.connect(database, timeout=30)
+    try:
+        return int(connection.execute("SELECT COUNT(*) FROM I_SCORES WHERE SCOREDBY = ?", (scorer,)).fetchone()[0])
+    finally:
+        connection.close()

@@ -1,46 +1,64 @@
-"""A whole archive through generator, results, finalizer and import, a part at a time, so that every stage works on a growing archive."""
+"""A whole archive through generator, results, finalizer and import, a part at a time, so that every stage works on a growing archive.
+
+As in a lab several programs work at once: this process fills XtalTrak, generates and takes results, a second one (``importing``)
+finalizes and imports what the first is through with.
+"""
 
 from __future__ import annotations
 
-import shutil
+import multiprocessing
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import func, select
 
-from benchmarks.archive.fill import fill, people_score
-from benchmarks.archive.report import Report, Span
+from benchmarks.archive.fill import fill
+from benchmarks.archive.importing import Done, Part, import_parts
+from benchmarks.archive.report import Report
+from benchmarks.archive.spans import Measured, line
 from benchmarks.archive.stand_ins import SAID, NamesOnly, NoFiles, answer
 from benchmarks.machine import Others, machine, peak_bytes
 from crystal_search.archives import ModelReference
+from crystal_search.errors import CrystalSearchError
 from crystal_search.grid import REALTIME_PRIORITY
 from crystal_search.ledger import Ledger, open_ledger
 from crystal_search.ledger.results import find_work_units, record_results
-from crystal_search.ledger.schema import WriteState, writes
 from crystal_search.models import find_model
 from crystal_search.service import Stop
 from crystal_search.settings import Paths, Search, Settings, XtalTrak
 from crystal_search.xtaltrak import open_xtaltrak
 from crystal_search.xtaltrak.embedded import create_embedded
 from crystal_search.xtaltrak.images import database_time
-from crystal_search.xtaltrak.scores import ScoreTable
-from finalizer.finalize import finalize_round
-from finalizer.set_autoscore import set_autoscore_round
 from work_generator.generate import Generator, run_round
 
 #: As the assimilator notes them together.
 _GROUP = 16
-_PART = 1_000_000
+PART = 1_000_000
 _NEW = "RMM3_01_222_ROBO_Test1_Clon1_CI_0000NEW1_001_{day:%y%m%d}_01_01_01_HF_99_030_001_RDI.jpg"
 
 
 class Stopped(Exception):
     """Asked to stop; what was measured is in the report."""
+
+
+def settings_of(folder: Path, part: int) -> Settings:
+    """The product's defaults, but for the folder, the searches, and a mark at which the generator has queued one part."""
+    defaults = Settings()
+    page = min(defaults.generator.page, part)
+    units = -(-page // defaults.generator.images_per_work_unit)
+    generator = defaults.generator.model_copy(update={"page": page, "max_open_work_units": units * -(-part // page)})
+    return defaults.model_copy(
+        update={
+            "paths": Paths(state=folder / "state", images=folder / "images"),
+            "xtaltrak": XtalTrak(database=folder / "xtaltrak.sqlite"),
+            "generator": generator,
+            "search": [Search(name="new", taken_from=date.today(), priority="realtime"), Search(name="archive")],
+        }
+    )
 
 
 @dataclass
@@ -52,76 +70,72 @@ class Archive:
     stop: Stop
     say: Callable[[str], None]
     save: Callable[[Report], None]
-    part: int = _PART
     grid: NamesOnly = field(default_factory=NamesOnly)
     report: Report = field(init=False)
 
     def __post_init__(self) -> None:
-        self.part = min(self.part, max(64, self.images // 3))
-        generator = self.settings.generator
+        self.part = min(PART, max(64, self.images // 3))
+        self.settings = settings_of(self.folder, self.part)
         self._begun, self._others = time.monotonic(), Others()
+        self._measured = Measured()
+        self._said = 0
+        self._importing: Connection | None = None
         self.report = Report(
             date=datetime.now(UTC).date().isoformat(),
             machine=machine(),
             stand_ins=SAID,
             images=self.images,
-            images_per_work_unit=generator.images_per_work_unit,
-            page=generator.page,
+            images_per_work_unit=self.settings.generator.images_per_work_unit,
+            page=self.settings.generator.page,
             rows_per_transaction=self.settings.finalizer.rows_per_transaction,
             spans=[],
         )
 
-    @property
-    def settings(self) -> Settings:
-        """The product's defaults, but for the folder, the searches, and a mark at which the generator has queued one part."""
-        defaults = Settings()
-        page = min(defaults.generator.page, self.part)
-        units = -(-page // defaults.generator.images_per_work_unit)
-        generator = defaults.generator.model_copy(update={"page": page, "max_open_work_units": units * -(-self.part // page)})
-        return defaults.model_copy(
-            update={
-                "paths": Paths(state=self.folder / "state", images=self.folder / "images"),
-                "xtaltrak": XtalTrak(database=self.folder / "xtaltrak.sqlite"),
-                "generator": generator,
-                "search": [
-                    Search(name="new", taken_from=date.today(), priority="realtime"),
-                    Search(name="archive"),
-                ],
-            }
-        )
-
     def run(self) -> None:
-        """Raises ``Stopped``."""
-        settings = self.settings
-        with open_ledger(settings.ledger_url) as ledger:
-            self._fill(settings)
-            self._first_look(settings, ledger)
-            starts = range(0, self.images, self.part)
-            for number, start in enumerate(starts):
-                end = min(start + self.part, self.images)
-                self._generate(settings, ledger, start, with_new_image=number == len(starts) // 2)
-                self._take_results(settings, ledger, start)
-                drops = people_score(settings.xtaltrak.database, start, end)
-                self._finalize(settings, ledger, start)
-                self._import(settings, ledger, start)
-                shutil.rmtree(settings.csv, ignore_errors=True)
-                self._note(withheld_drops=self.report.withheld_drops + drops)
+        """Raises ``Stopped``, or what made a stage fail."""
+        context = multiprocessing.get_context("spawn")
+        self._importing, theirs = context.Pipe()
+        importer = context.Process(target=import_parts, args=(theirs, self.settings))
+        importer.start()
+        theirs.close()
+        try:
+            with open_ledger(self.settings.ledger_url) as ledger:
+                self._fill()
+                self._first_look(ledger)
+                starts = range(0, self.images, self.part)
+                for number, start in enumerate(starts):
+                    self._generate(ledger, start, with_new_image=number == len(starts) // 2)
+                    self._take_results(ledger, start)
+                    self._importing.send(Part(start, min(start + self.part, self.images)))
+            self._importing.send(None)
+            while importer.is_alive():
+                self._note()
+                importer.join(0.5)
+                self._go_on()
+            self._note()
+        finally:
+            importer.terminate()
+            importer.join()
+        if importer.exitcode != 0:
+            raise CrystalSearchError("the process that finalizes and imports has failed; its last lines say why")
         self._note(finished=True)
 
-    def _fill(self, settings: Settings) -> None:
-        with create_embedded(settings.xtaltrak) as xtaltrak:
+    def _fill(self) -> None:
+        with create_embedded(self.settings.xtaltrak) as xtaltrak:
             for start in range(0, self.images, self.part):
+                self._go_on()
                 count = min(self.part, self.images - start)
-                with self._span("fill", start) as rows:
+                with self._measured.span("fill", start) as rows:
                     fill(xtaltrak, start, count)
                     rows.append(count)
+                self._note()
 
-    def _first_look(self, settings: Settings, ledger: Ledger) -> None:
+    def _first_look(self, ledger: Ledger) -> None:
         begun = time.monotonic()
-        self._round(settings.model_copy(update={"search": settings.search[:1]}), ledger)
+        self._round(self.settings.model_copy(update={"search": self.settings.search[:1]}), ledger)
         self._note(first_look_seconds=time.monotonic() - begun)
 
-    def _generate(self, settings: Settings, ledger: Ledger, start: int, with_new_image: bool) -> None:
+    def _generate(self, ledger: Ledger, start: int, with_new_image: bool) -> None:
         arrived: list[float] = []
         waited: list[float] = []
 
@@ -129,31 +143,31 @@ class Archive:
             if priority == REALTIME_PRIORITY:
                 waited.append(time.monotonic() - arrived[0])
             elif with_new_image and not arrived and len(self.grid.names) > 1:
-                _new_image(settings)
+                _new_image(self.settings)
                 arrived.append(time.monotonic())
 
         self.grid.submitted = submitted
-        with self._span("generator", start) as rows:
-            while self._round(settings, ledger):
+        page, a_unit = self.settings.generator.page, self.settings.generator.images_per_work_unit
+        with self._measured.span("generator", start) as rows:
+            while self._round(self.settings, ledger):
                 pass
-            rows.append(len(self.grid.names) * settings.generator.images_per_work_unit)
+            units_of_a_page = -(-page // a_unit)
+            rows.append(min(page * -(-len(self.grid.names) // units_of_a_page), self.images - start))
         if arrived and not waited:
-            self._round(settings, ledger)
-        if waited:
-            self._note(real_time_seconds=waited[0])
+            self._round(self.settings, ledger)
+        self._note(**({"real_time_seconds": waited[0]} if waited else {}))
 
     def _round(self, settings: Settings, ledger: Ledger) -> bool:
-        if self.stop.is_set():
-            raise Stopped
+        self._go_on()
         with open_xtaltrak(settings.xtaltrak) as xtaltrak:
             return run_round(Generator(settings, ledger, xtaltrak, self.grid, self.stop, store=NoFiles()))
 
-    def _take_results(self, settings: Settings, ledger: Ledger, start: int) -> None:
+    def _take_results(self, ledger: Ledger, start: int) -> None:
         """As ``assimilate`` does, but for the archives."""
-        model = find_model(settings.scoring.model)
+        model = find_model(self.settings.scoring.model)
         reference = ModelReference(name=model.name, sha256=model.sha256)
         names = list(self.grid.names)
-        with self._span("results", start) as rows:
+        with self._measured.span("results", start) as rows:
             for at in range(0, len(names), _GROUP):
                 self._go_on()
                 with ledger.read() as connection:
@@ -163,50 +177,36 @@ class Archive:
                     record_results(connection, answers)
                 rows.append(sum(len(unit.images) for unit in known.values()))
         self.grid.names.clear()
-
-    def _finalize(self, settings: Settings, ledger: Ledger, start: int) -> None:
-        with self._span("finalizer", start) as rows, open_xtaltrak(settings.xtaltrak) as xtaltrak:
-            finalize_round(settings, ledger, ScoreTable(xtaltrak, settings.finalizer.protect), self.stop)
-            rows.append(self._last("results"))
-        self._go_on()
-
-    def _import(self, settings: Settings, ledger: Ledger, start: int) -> None:
-        with self._span("import", start) as rows, open_xtaltrak(settings.xtaltrak) as xtaltrak:
-            mistakes = set_autoscore_round(settings, ledger, ScoreTable(xtaltrak, settings.finalizer.protect), self.stop)
-            rows.append(self._last("results"))
-        assert not mistakes, mistakes
-        self._go_on()
-        with ledger.read() as connection:
-            count = connection.execute(select(func.count()).where(writes.c.state == WriteState.WRITTEN)).scalar_one()
-        self._note(written=count)
-
-    def _last(self, stage: str) -> int:
-        return [span.rows for span in self.report.spans if span.stage == stage][-1]
+        self._note()
 
     def _go_on(self) -> None:
         if self.stop.is_set():
             raise Stopped
 
-    @contextmanager
-    def _span(self, stage: str, first: int) -> Iterator[list[int]]:
-        """Measures its block; the block says how many rows it had."""
-        rows: list[int] = []
-        begun, processor = time.monotonic(), time.process_time()
-        yield rows
-        seconds, processor = time.monotonic() - begun, time.process_time() - processor
-        span = Span(stage=stage, first=first, rows=sum(rows), seconds=seconds, processor_seconds=processor)
-        self._note(spans=[*self.report.spans, span])
-        self.say(f"{stage}: rows {first} to {first + span.rows}, {span.rows / seconds:.0f} rows/s, {1e6 * seconds / max(1, span.rows):.1f} us a row")
-
     def _note(self, **changes: object) -> None:
-        xtaltrak, ledger = self.settings.xtaltrak.database, self.folder / "state" / "ledger.sqlite"
+        """Take in what the second process has done, and save the report."""
+        done: Done | None = None
+        assert self._importing is not None
+        try:
+            while self._importing.poll():
+                done = self._importing.recv()
+                self._measured.spans += done.spans
+        except EOFError:
+            pass
+        if done is not None:
+            peak = max(done.peak_bytes, self.report.importing_peak_bytes)
+            changes |= {"written": done.written, "withheld_drops": done.drops, "importing_peak_bytes": peak}
+        for span in self._measured.spans[self._said :]:
+            self.say(line(span))
+        self._said = len(self._measured.spans)
         self.report = msgspec.structs.replace(
             self.report,
+            spans=list(self._measured.spans),
             total_seconds=time.monotonic() - self._begun,
             others_busy=self._others.busy(),
             peak_bytes=peak_bytes(),
-            xtaltrak_bytes=_size(xtaltrak),
-            ledger_bytes=_size(ledger),
+            xtaltrak_bytes=_size(self.settings.xtaltrak.database),
+            ledger_bytes=_size(self.folder / "state" / "ledger.sqlite"),
             **changes,
         )
         self.save(self.report)
