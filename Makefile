@@ -53,7 +53,7 @@ $(VENV)/.demo-ready: pyproject.toml requirements.lock | $(BIN)/python
 	@touch $@
 
 $(VENV)/.test-ready: pyproject.toml requirements.lock | $(BIN)/python
-	$(INSTALL) -e '.[training,postgres,dev]'
+	$(INSTALL) -e '.[training,postgres,oracle,dev]'
 	@touch $@ $(VENV)/.demo-ready
 
 # Package indexes are left out of the file on purpose: a site has its own.

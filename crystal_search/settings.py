@@ -1,7 +1,7 @@
 """``crystal-search.toml``: every key optional and described here, checked at start with one line for each mistake.
 
 Relative paths are relative to the settings file. Secrets never stand in the file: they come from the environment
-(``CRYSTAL_SEARCH_LEDGER_URL``, ``CRYSTAL_SEARCH_ORACLE_PASSWORD``).
+(``CRYSTAL_SEARCH_LEDGER_URL``, ``CRYSTAL_SEARCH_ORACLE_PASSWORD``, ``CRYSTAL_SEARCH_ORACLE_WALLET_PASSWORD``) or from a file of their own.
 """
 
 from __future__ import annotations
@@ -58,6 +58,32 @@ class XtalTrak(_Section):
         default_factory=lambda: {"HF": 1.131},
         description="Scale of the images by profile (field 14 of the file name); others count as unknown.",
     )
+    user: str = Field(
+        "", description="Oracle from here on: our own account. Its password: CRYSTAL_SEARCH_ORACLE_PASSWORD, or password_file."
+    )
+    password_file: Path | None = Field(None, description="File whose first line is the password; nobody else may read it.")
+    dsn: str = Field("", description="host:port/service, tcps://host:port/service for TLS, a name in tnsnames.ora, or a whole descriptor.")
+    config_dir: Path | None = Field(None, description="Folder of tnsnames.ora (and sqlnet.ora, thick only).")
+    wallet: Path | None = Field(
+        None, description="Folder of the wallet for TLS: ewallet.pem (thin); its password: CRYSTAL_SEARCH_ORACLE_WALLET_PASSWORD."
+    )
+    mode: Literal["thin", "thick"] = Field(
+        "thin", description="thick needs Oracle's Instant Client: for Oracle 11.2 and for native encryption."
+    )
+    lib_dir: Path | None = Field(None, description="Folder of the Instant Client; thick only. Empty: where the system looks for libraries.")
+    pool: Annotated[int, Field(ge=1, le=64)] = Field(4, description="Connections of one program, at most.")
+    connect_seconds: Annotated[float, Field(gt=0, le=600)] = Field(20.0, description="A database that has not let us in by then is away.")
+    statement_seconds: Annotated[float, Field(gt=0)] = Field(
+        600.0, description="A statement that takes longer is given up, and tried again later."
+    )
+
+    @model_validator(mode="after")
+    def _oracle_has_an_address(self) -> Self:
+        if self.dialect == "oracle" and not self.dsn:
+            raise ValueError('dsn is missing: dialect = "oracle" needs it, such as host:1521/service')
+        if self.dialect == "oracle" and not self.user and self.mode == "thin":
+            raise ValueError("user is missing: the account that the DBA made for us (docs/how-to/oracle.md)")
+        return self
 
 
 class Ledger(_Section):
@@ -87,7 +113,9 @@ class Search(_Section):
 
     name: Annotated[str, Field(min_length=1, max_length=120)] = Field(description="Shown in the ledger and the log.")
     profiles: list[str] = Field(default_factory=list, description="Image profiles, such as HF.")
-    barcode: str = Field("*", description="Glob over barcodes: * and ? stand for any characters and any one.")
+    barcode: Annotated[str, Field(min_length=1)] = Field(
+        "*", description="Glob over barcodes: * and ? stand for any characters and any one."
+    )
     taken_from: date | None = Field(None, description="First day of inspection.")
     taken_to: date | None = Field(None, description="Last day of inspection.")
     imagers: list[int] = Field(default_factory=list, description="Imager numbers (field 3 of the file name).")
@@ -307,7 +335,13 @@ def _resolve(settings: Settings, base: Path) -> Settings:
     """The settings with every path absolute."""
     changes: dict[str, Any] = {
         "paths": settings.paths.model_copy(update={"state": base / settings.paths.state, "images": base / settings.paths.images}),
-        "xtaltrak": settings.xtaltrak.model_copy(update={"database": base / settings.xtaltrak.database}),
+        "xtaltrak": settings.xtaltrak.model_copy(
+            update={
+                key: base / path
+                for key in ("database", "password_file", "config_dir", "wallet", "lib_dir")
+                if (path := getattr(settings.xtaltrak, key)) is not None
+            }
+        ),
     }
     if settings.scoring.model is not None:
         changes["scoring"] = settings.scoring.model_copy(update={"model": base / settings.scoring.model})

@@ -1,64 +1,74 @@
 """XtalTrak, the lab's database of plates, inspections, images and scores. Every statement is a file in ``sql/<dialect>/``.
 
-The embedded XtalTrak is a SQLite file with the same tables (``embedded.py`` makes and fills it); the lab's is an Oracle schema.
+The lab's is an Oracle schema (``oracle.py``); the embedded XtalTrak is a SQLite file with the same tables (``sqlite.py``, and
+``embedded.py`` makes and fills it).
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from crystal_search import settings
-from crystal_search.databases import explain_sqlite, open_sqlite
-from crystal_search.errors import SettingsError
 from crystal_search.xtaltrak.images import Key, Page, Protect, page_of, search_params
-from crystal_search.xtaltrak.names import resolve_names, statement
-
-#: The view through which we write, and its triggers, in this order.
-_OWN_VIEW = ("create_artscores_own", "create_artscores_own_insert", "create_artscores_own_update", "create_artscores_own_delete")
-#: The tables of our own, and the view of both evaluations.
-_OWN_TABLES = ("create_artscores", "create_artscores_index", "create_artscore_regions", "create_artscore_pictures")
+from crystal_search.xtaltrak.names import statement
 
 Params = Mapping[str, Any]
 Row = tuple[Any, ...]
 
 
-class XtalTrak:
+class XtalTrak(ABC):
     """An open XtalTrak; make one with ``open_xtaltrak``, close it or use it as a context manager.
 
     A statement that is executed outside ``transaction`` is a transaction of its own. Every call raises ``TryAgainLater`` when
-    the database is away or locked for longer than 30 s.
+    the database is away or locked for too long, and ``SettingsError`` when the mapping of names or the grants do not fit.
     """
 
-    dialect = "sqlite"
+    dialect: ClassVar[str]
 
-    def __init__(self, connection: sqlite3.Connection, what: str, names: Mapping[str, str], scorer: str) -> None:
-        self._connection = connection
-        self._what = what
+    def __init__(self, names: Mapping[str, str], scorer: str) -> None:
         self._names = {**names, "SCORER": "'" + scorer.replace("'", "''") + "'"}  # a view takes no parameters
+        self.names = names  #: tables ``I_SCORES`` and columns ``I_SCORES.SCORE`` as this site calls them
         self._texts: dict[str, str] = {}
         self.scorer = scorer  #: our own name in SCOREDBY
 
+    @abstractmethod
     def execute(self, name: str, params: Params | None = None) -> int:
         """Execute the statement of ``<name>.sql``; the number of rows that it changed."""
-        with self._explained():
-            return self._connection.execute(self._sql(name), dict(params or {})).rowcount
 
+    @abstractmethod
     def executemany(self, name: str, rows: Iterable[Params]) -> int:
         """Execute the statement once for each of ``rows``, in one transaction of its own or in the open one; the rows changed in all."""
-        if not self._connection.in_transaction:
-            with self.transaction():
-                return self.executemany(name, rows)
-        with self._explained():
-            return self._connection.executemany(self._sql(name), [dict(row) for row in rows]).rowcount
 
+    @abstractmethod
     def query(self, name: str, params: Params | None = None) -> list[Row]:
-        """The rows of the statement of ``<name>.sql``, columns in its order; dates are ISO text in SQLite."""
-        with self._explained():
-            return self._connection.execute(self._sql(name), dict(params or {})).fetchall()
+        """The rows of the statement of ``<name>.sql``, columns in its order; a date is ISO text in SQLite, a datetime in Oracle."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[None]:
+        """A writing transaction: committed when the block ends, rolled back when it raises."""
+
+    @abstractmethod
+    def guard_own_rows(self) -> None:
+        """Make the view through which we write, which shows and takes rows of our own scorer only, where that is ours to do.
+
+        To be called in a transaction that is going to write scores.
+        """
+
+    @abstractmethod
+    def make_own_tables(self) -> None:
+        """Make the tables of our own and the view of both evaluations, where that is ours to do and they are not so already."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """Which database it is and how we speak to it, for people."""
+
+    @abstractmethod
+    def close(self) -> None: ...
 
     def find_images(self, search: settings.Search, after: Key, limit: int, protect: Protect = "drop") -> Page:
         """The next ``limit`` images, by key, after ``after`` that match the search pattern; profile and imager are judged by name.
@@ -72,43 +82,7 @@ class XtalTrak:
         """The largest INSPECTID that has an image; 0 when there is none."""
         return int(self.query("newest_inspection")[0][0] or 0)
 
-    def guard_own_rows(self) -> None:
-        """Make the view through which we write, which shows and takes rows of our own scorer only, where it is not so already.
-
-        To be called in a transaction that is going to write scores.
-        """
-        made = {text for (text,) in self.query("own_view")}
-        if made != {(text := self._sql(name))[text.index("CREATE ") :] for name in _OWN_VIEW}:
-            for name in ("drop_artscores_own", *_OWN_VIEW):
-                self.execute(name)
-
-    def make_own_tables(self) -> None:
-        """Make the tables of our own and the view of both evaluations, where they are not so already."""
-        made = {text for (text,) in self.query("own_view_both")}
-        if made == {(text := self._sql("create_artscores_both"))[text.index("CREATE ") :]}:
-            return
-        with self.transaction():
-            for name in (*_OWN_TABLES, "drop_artscores_both", "create_artscores_both"):
-                self.execute(name)
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """A writing transaction, which takes the write lock at once: committed when the block ends, rolled back when it raises."""
-        with self._explained():
-            self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            with self._explained():
-                self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def __enter__(self) -> XtalTrak:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -119,45 +93,17 @@ class XtalTrak:
             self._texts[name] = statement(self.dialect, name, self._names)
         return self._texts[name]
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            if explained := explain_sqlite(error, self._what):
-                raise explained from error
-            if str(error).startswith(("no such table", "no such column")):
-                raise SettingsError(
-                    f"{self._what}: {error}: check xtaltrak.database and xtaltrak.names; `crystal-search load FOLDER` makes an embedded one"
-                ) from error
-            raise
-
 
 def open_xtaltrak(section: settings.XtalTrak) -> XtalTrak:
     """Open the XtalTrak of the settings.
 
-    Raises ``SettingsError`` when the mapping of names is wrong or there is no embedded XtalTrak, ``TryAgainLater`` when it is away.
+    Raises ``SettingsError`` when the mapping of names or the way to the database is wrong or there is no embedded XtalTrak,
+    ``TryAgainLater`` when it is away.
     """
     if section.dialect == "oracle":
-        raise SettingsError("xtaltrak.dialect: the Oracle connection comes with a later version; use 'sqlite', the embedded XtalTrak")
-    if not section.database.is_file():
-        raise SettingsError(
-            f"xtaltrak.database: {section.database}: no embedded XtalTrak there; `crystal-search load FOLDER` makes one from images"
-        )
-    return connect_sqlite(section)
+        from crystal_search.xtaltrak.oracle import open_oracle  # its driver is an extra
 
+        return open_oracle(section)
+    from crystal_search.xtaltrak.sqlite import open_sqlite_file
 
-def connect_sqlite(section: settings.XtalTrak) -> XtalTrak:
-    """A connection to the SQLite file ``section.database``, which is made when it is not there; its tables are not.
-
-    Raises ``SettingsError`` when the mapping of names is wrong, ``TryAgainLater`` when the file can not be opened now.
-    """
-    names = resolve_names(section.names)
-    if schemas := [value for key, value in names.items() if "." not in key and "." in value]:
-        raise SettingsError(f"xtaltrak.names: {', '.join(schemas)}: the embedded XtalTrak has no schemas, leave the dot out")
-    what = f"XtalTrak {section.database}"
-    try:
-        connection = open_sqlite(section.database)
-    except sqlite3.Error as error:
-        raise explain_sqlite(error, what) or error from error
-    return XtalTrak(connection, what, names, section.scorer)
+    return open_sqlite_file(section)

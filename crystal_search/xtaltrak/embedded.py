@@ -20,8 +20,9 @@ from crystal_search.atomic import write_atomically
 from crystal_search.crystaltrak_names import ImageName, MalformedNameError, parse_image_name
 from crystal_search.errors import EXIT_SOME_FAILED, SettingsError, UsageError
 from crystal_search.settings import load_settings
-from crystal_search.xtaltrak import XtalTrak, connect_sqlite
+from crystal_search.xtaltrak import XtalTrak
 from crystal_search.xtaltrak.images import database_time
+from crystal_search.xtaltrak.sqlite import connect_sqlite
 
 _log = logging.getLogger("load")
 

@@ -33,8 +33,8 @@ FROM (
         AND (m.{I_IMAGES.INSPECTID} > :after_inspection OR m.{I_IMAGES.IMAGENAME} > :after_image)
         AND m.{I_IMAGES.IMAGENAME} IS NOT NULL
         AND (CAST(:barcode AS VARCHAR2(200)) IS NULL OR i.{I_INSPECTIONS.BARCODEID} LIKE :barcode ESCAPE '\')
-        AND (CAST(:taken_from AS DATE) IS NULL OR i.{I_INSPECTIONS.INSPECTDATE} >= :taken_from)
-        AND (CAST(:taken_before AS DATE) IS NULL OR i.{I_INSPECTIONS.INSPECTDATE} < :taken_before)
+        AND (CAST(:taken_from AS VARCHAR2(19)) IS NULL OR i.{I_INSPECTIONS.INSPECTDATE} >= TO_DATE(:taken_from, 'YYYY-MM-DD HH24:MI:SS'))
+        AND (CAST(:taken_before AS VARCHAR2(19)) IS NULL OR i.{I_INSPECTIONS.INSPECTDATE} < TO_DATE(:taken_before, 'YYYY-MM-DD HH24:MI:SS'))
         AND (:unscored <> 'drop' OR NOT EXISTS (
             SELECT 1
             FROM {I_INSPECTIONS} o
