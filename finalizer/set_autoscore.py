@@ -13,6 +13,7 @@ from dataclasses import replace
 from crystal_search.errors import TryAgainLater
 from crystal_search.ledger import Ledger
 from crystal_search.ledger.batches import Batch, ScoredImage, batches_in, move_batch, scored_images
+from crystal_search.ledger.pauses import check_not_paused
 from crystal_search.ledger.schema import BatchState
 from crystal_search.ledger.writes import Plan
 from crystal_search.plate import Drop
@@ -52,6 +53,8 @@ def set_autoscore_round(
     Returns one line for each batch whose CSV can not be trusted; nothing of it is written. Raises ``TryAgainLater``.
     """
     mistakes: list[str] = []
+    with ledger.read() as connection:
+        check_not_paused(connection, "set-autoscore")
     with only_writer(settings.paths.state / LOCK_FILE):
         writer = ScoreWriter(ledger, table, settings.finalizer.rows_per_transaction)
         settled = writer.settle()
@@ -67,6 +70,8 @@ def set_autoscore_round(
         for batch in approved:
             if stop.is_set():
                 break
+            with ledger.read() as connection:
+                check_not_paused(connection, "set-autoscore")
             try:
                 _import(settings, ledger, table, writer, batch, stop)
             except BatchCsvError as error:

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, DateTime, Delete, Dialect, Insert, Update
 from sqlalchemy.dialects import postgresql, sqlite
 
-_SQLITE = sqlite.dialect(paramstyle="named")
-_POSTGRESQL = postgresql.dialect(paramstyle="pyformat")
+_SQLITE: Dialect = sqlite.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+_POSTGRESQL: Dialect = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
 _DIALECTS: Mapping[str, Dialect] = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}
 
 
@@ -25,7 +25,7 @@ def execute_many(connection: Connection, statement: Insert | Update | Delete, ro
     sql, moments = _compiled(statement, tuple(sorted(rows[0])), connection.dialect.name)
     if moments and connection.dialect.name == "sqlite":
         rows = [row | {key: _sqlite_time(row[key]) for key in moments} for row in rows]
-    connection.exec_driver_sql(sql, rows)  # type: ignore[arg-type]
+    connection.exec_driver_sql(sql, rows)
 
 
 @lru_cache(maxsize=64)
@@ -37,10 +37,7 @@ def _compiled(statement: Insert | Update | Delete, keys: tuple[str, ...], dialec
     return str(compiled), moments
 
 
-_TO_TEXT = sqlite.DATETIME().bind_processor(_SQLITE)
-
-
 @lru_cache(maxsize=1024)
 def _sqlite_time(moment: datetime | None) -> str | None:
-    assert _TO_TEXT is not None
-    return _TO_TEXT(moment)
+    """As SQLAlchemy's own type for SQLite writes it."""
+    return None if moment is None else moment.isoformat(sep=" ", timespec="microseconds")
