@@ -19,6 +19,7 @@ from crystal_search.atomic import copy_atomically
 from crystal_search.errors import TryAgainLater
 from crystal_search.grid import GaveUp, Grid, Refused, Returned
 from crystal_search.ledger import Ledger
+from crystal_search.ledger.pauses import check_not_paused
 from crystal_search.ledger.results import KnownWorkUnit, find_work_unit, find_work_units, give_up, record_refusal, record_results
 from crystal_search.settings import Settings
 
@@ -34,6 +35,8 @@ def assimilate(settings: Settings, ledger: Ledger, grid: Grid) -> int:
     Raises ``TryAgainLater`` when the disk is full or away, or the ledger is; nothing is lost, the grid tells its events again.
     Raises ``SettingsError`` when all work that is left waits for another model or other settings.
     """
+    with ledger.read() as connection:
+        check_not_paused(connection, "assimilate")
     try:
         events = grid.poll()
         for returned, some in groupby(events, lambda event: isinstance(event, Returned)):

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import date
 
-from crystal_search.plate import Drop, Well
+from crystal_search.plate import Drop, drop_at
 
 _FIELDS = 18
 _EXTENSIONS = ("jpg", "jpeg", "png", "tif", "tiff")
@@ -47,7 +47,7 @@ def parse_image_name(file_name: str) -> ImageName:
         imager, barcode, inspection, year, month, day, column, row, subwell, profile = match.groups()
         try:
             taken_on = date(2000 + int(year), int(month), int(day))
-            drop = Drop(barcode, Well(int(column), int(row)), int(subwell))
+            drop = drop_at(barcode, int(column), int(row), int(subwell))
         except ValueError as error:
             raise MalformedNameError(f"{file_name!r}: {error}") from error
         if 1 <= drop.subwell <= 26 and int(inspection) >= 1:

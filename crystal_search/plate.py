@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,6 +48,12 @@ class Drop:
     def label(self) -> str:
         """``"A01c"``."""
         return f"{self.well.label}{chr(96 + self.subwell) if 1 <= self.subwell <= 26 else f'.{self.subwell}'}"
+
+
+@lru_cache(maxsize=32_768)
+def drop_at(barcode: str, column: int, row: int, subwell: int) -> Drop:
+    """The drop of that plate and place; the same object again while an archive's rows of it go by."""
+    return Drop(barcode, Well(column, row), subwell)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,12 @@ class XtalTrak(_Section):
         default_factory=dict,
         description="Table and column names that differ from the default, as DEFAULT = 'YOURS' (tables: I_SCORES, columns: I_SCORES.SCORE).",
     )
+    queries_per_second: Annotated[float, Field(ge=0.1)] | None = Field(
+        None, description="Each of our programs asks the database no more often than this, on average; empty: no limit."
+    )
+    rows_per_second: Annotated[float, Field(ge=100)] | None = Field(
+        None, description="Each of our programs reads and writes no more rows than this, on average; empty: no limit."
+    )
     um_per_px: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(
         default_factory=lambda: {"HF": 1.131},
         description="Scale of the images by profile (field 14 of the file name); others count as unknown.",

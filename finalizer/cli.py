@@ -28,6 +28,7 @@ from finalizer.own_copies import counts_line
 from finalizer.reconcile import reconcile as compare
 from finalizer.set_autoscore import difference, set_autoscore_round
 from finalizer.undo import undo_batch
+from finalizer.watch import Watch
 
 _settings_option = click.option(
     "--settings", "settings_file", type=click.Path(path_type=Path), help="Settings file; default crystal-search.toml."
@@ -129,7 +130,7 @@ def _import_loop(settings: Settings, ledger: Ledger, once: bool) -> None:
     log = logging.getLogger("set-autoscore")
     known: set[str] = set()
     warned: set[str] = set()
-    guard = WriteGuard(settings.xtaltrak)
+    guard, watch = WriteGuard(settings.xtaltrak), Watch()
 
     def warn(line: str) -> None:
         if line not in warned:
@@ -139,7 +140,7 @@ def _import_loop(settings: Settings, ledger: Ledger, once: bool) -> None:
     def one_round(stop: Stop) -> None:
         with _score_table(settings) as table:
             guard.check(table.xtaltrak)
-            mistakes = set(set_autoscore_round(settings, ledger, table, stop, once, warn))
+            mistakes = set(set_autoscore_round(settings, ledger, table, stop, once, warn, watch))
         if mistakes and once:
             raise CrystalSearchError("\n".join(sorted(mistakes)))
         for line in sorted(mistakes - known):

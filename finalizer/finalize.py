@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from crystal_search.errors import TryAgainLater
 from crystal_search.ledger import Ledger
 from crystal_search.ledger.batches import Batch, ScoredImage, batches_in, finished_batches, move_batch, scored_images
+from crystal_search.ledger.pauses import check_not_paused
 from crystal_search.ledger.schema import BatchState
 from crystal_search.service import Stop
 from crystal_search.settings import Settings
@@ -30,11 +31,14 @@ def finalize_round(settings: Settings, ledger: Ledger, table: ScoreTable, stop: 
     With ``once`` a round without work is logged. Raises ``TryAgainLater`` when the disk is full or a database away.
     """
     with ledger.read() as connection:
+        check_not_paused(connection, "finalize")
         waiting = batches_in(connection, BatchState.HELD, BatchState.APPROVED)
         due = [*finished_batches(connection), *(batch for batch in waiting if not (settings.csv / f"{batch.name}.csv").exists())]
     for batch in due:
         if stop.is_set():
             return
+        with ledger.read() as connection:
+            check_not_paused(connection, "finalize")
         _finalize(settings, ledger, table, batch)
     if once and not due:
         _log.info("nothing to do")

@@ -61,13 +61,14 @@ class OwnRows:
         numbers = {number for number, _ in foreign}
         inspections = {inspection_id for _, inspection_id in foreign}
         inspections |= {row.inspection_id for row in self._table.displaced() if row.score_id not in numbers}
+        return self.kept_out(inspections)
+
+    def kept_out(self, inspections: Collection[int]) -> list[tuple[ScoreRow, frozenset[int]]]:
+        """Our rows that somebody's score keeps out, on the drops of those inspections; with each the numbers of our rows on its drop."""
         found: dict[int, tuple[ScoreRow, frozenset[int]]] = {}
-        for inspection_id in sorted(inspections):
-            on_drop = self.on_drop(inspection_id)
-            if on_drop is None:
-                continue
-            for row in on_drop.rows:
-                if row.score_id in on_drop.own and self._is_kept_out(on_drop, row):
+        for on_drop in self.on_drops(inspections).values():
+            for row in on_drop.rows if on_drop else ():
+                if on_drop and row.score_id in on_drop.own and self._is_kept_out(on_drop, row):
                     found[row.score_id] = (row, on_drop.own)
         return [found[number] for number in sorted(found)]
 

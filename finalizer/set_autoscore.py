@@ -13,6 +13,7 @@ from dataclasses import replace
 from crystal_search.errors import TryAgainLater
 from crystal_search.ledger import Ledger
 from crystal_search.ledger.batches import Batch, ScoredImage, batches_in, move_batch, scored_images
+from crystal_search.ledger.pauses import check_not_paused
 from crystal_search.ledger.schema import BatchState
 from crystal_search.ledger.writes import Plan
 from crystal_search.plate import Drop
@@ -24,6 +25,7 @@ from finalizer.decision import WRITE, decide, own_row, wanted_row
 from finalizer.own_copies import OwnCopies, counts_line
 from finalizer.own_rows import OnDrop, OwnRows
 from finalizer.score_writer import ScoreWriter, chunks, only_writer
+from finalizer.watch import Watch
 
 _log = logging.getLogger(__name__)
 
@@ -36,22 +38,31 @@ _TOGETHER = 2500
 
 
 def set_autoscore_round(
-    settings: Settings, ledger: Ledger, table: ScoreTable, stop: Stop, once: bool = False, warn: Callable[[str], None] = _log.warning
+    settings: Settings,
+    ledger: Ledger,
+    table: ScoreTable,
+    stop: Stop,
+    once: bool = False,
+    warn: Callable[[str], None] = _log.warning,
+    watch: Watch | None = None,
 ) -> list[str]:
     """Settle what a kill left, make room for people who have scored since, import every approved batch.
 
-    ``warn`` gets a line about rows that bear our scorer's name and are not ours; with ``once`` a round without work is logged.
+    ``watch`` is what a service remembers from round to round; without it everything is looked at. ``warn`` gets a line about rows
+    that bear our scorer's name and are not ours; with ``once`` a round without work is logged.
     Returns one line for each batch whose CSV can not be trusted; nothing of it is written. Raises ``TryAgainLater``.
     """
     mistakes: list[str] = []
+    with ledger.read() as connection:
+        check_not_paused(connection, "set-autoscore")
     with only_writer(settings.paths.state / LOCK_FILE):
         writer = ScoreWriter(ledger, table, settings.finalizer.rows_per_transaction)
-        own_rows = OwnRows(ledger, table)
         settled = writer.settle()
-        foreign = own_rows.foreign()
-        if warning := own_rows.warning(foreign):
+        watch = watch or Watch()
+        displaced = watch.displaced(ledger, table)
+        if warning := OwnRows(ledger, table).warning(watch.foreign):
             warn(warning)
-        taken_out = writer.take_out_displaced(foreign)
+        taken_out = writer.take_out(displaced)
         with ledger.read() as connection:
             approved = batches_in(connection, BatchState.APPROVED)
         if once and not (settled or taken_out or approved):
@@ -59,6 +70,8 @@ def set_autoscore_round(
         for batch in approved:
             if stop.is_set():
                 break
+            with ledger.read() as connection:
+                check_not_paused(connection, "set-autoscore")
             try:
                 _import(settings, ledger, table, writer, batch, stop)
             except BatchCsvError as error:

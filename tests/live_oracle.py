@@ -11,7 +11,6 @@ import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import oracledb

@@ -250,9 +250,9 @@ def test_a_person_at_work_keeps_us_waiting(lab: H2Lab | LiveLab, oracle: OracleX
         pass
 
 
-def test_both_databases_keep_the_same_artscores(h2: H2XtalTrak, embedded: SqliteXtalTrak) -> None:
+def test_both_databases_keep_the_same_artscores(oracle: OracleXtalTrak, embedded: SqliteXtalTrak) -> None:
     """The tables of our own, and the view of both evaluations over them."""
-    inspection = fill((h2, embedded), seed=3)[0]
+    inspection = fill(oracle, embedded, seed=3)[0]
     found = {"taken_at": "2024-01-01 09:30:00", "model": "m", "model_sha256": "a" * 64}
     region = Region((0, 1, 256, 257), "clear", 0.1)
     sure = Artscore(
@@ -282,7 +282,7 @@ def test_both_databases_keep_the_same_artscores(h2: H2XtalTrak, embedded: Sqlite
     columns = "EVALUATION, SCORE_CODE, SCORED_BY, STATUS_WORD, CLASS_PROBABILITY, BATCH_NAME, DROP_X1, BEST_Y1"
     said: list[Any] = []
     picture = b"\xff\xd8" * 50_000
-    for xtaltrak in (h2, embedded):
+    for xtaltrak in (oracle, embedded):
         table = ArtscoreTable(xtaltrak)
         table.insert("artscore", "b1", [sure.columns, lost.columns])
         table.insert("artscore", "b2", [sure.columns])

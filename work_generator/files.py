@@ -32,7 +32,10 @@ class BareFile:
     content: bytes
 
 
-@lru_cache(maxsize=16_384)  # an image is claimed, chosen and packed one after the other
+#: An image is claimed, chosen and packed one after the other.
+_parsed = lru_cache(maxsize=16_384)(parse_image_name)
+
+
 def read_name(image_name: str, drop: Drop) -> ImageName:
     """What an image's name tells, if it is CrystalTrak's and names the drop that XtalTrak says it shows.
 
@@ -41,10 +44,10 @@ def read_name(image_name: str, drop: Drop) -> ImageName:
     if "/" in image_name or "\0" in image_name:
         raise RefusedImageError("malformed name: a path, not a file name")
     try:
-        name = parse_image_name(image_name)
+        name = _parsed(image_name)
     except MalformedNameError as error:
         raise RefusedImageError(f"malformed name: {str(error).removeprefix(f'{image_name!r}: ')}") from error
-    if name.drop != drop:
+    if name.drop is not drop and name.drop != drop:
         raise RefusedImageError(
             f"contradiction: the name says plate {name.drop.barcode} drop {name.drop.label}, XtalTrak {drop.barcode} {drop.label}"
         )

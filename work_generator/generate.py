@@ -19,6 +19,7 @@ from crystal_search.grid import ARCHIVE_PRIORITY, REALTIME_PRIORITY, Grid
 from crystal_search.ledger import Ledger, leases
 from crystal_search.ledger import images as queue
 from crystal_search.ledger.images import Cursor, OpenUnit
+from crystal_search.ledger.pauses import check_not_paused, pause_of
 from crystal_search.ledger.schema import ImageState
 from crystal_search.leftovers import sweep_partials
 from crystal_search.models import find_model, model_threshold
@@ -39,6 +40,7 @@ LOOK_BACK = 2_000
 ARCHIVE_TURN_SECONDS = 30.0
 #: A search that another generator reads is looked at again after this time.
 _BUSY_SECONDS = 0.2
+_PRIORITY_NAMES = {REALTIME_PRIORITY: "realtime", ARCHIVE_PRIORITY: "archive"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Generator:
     """What a round works with; ``now`` is in seconds, ``store`` the settings' folders unless given.
 
     From round to round remain ``positions``, the keys, by search, at which a look back was cut short, ``marks`` of refused images'
-    files as they were when last read, and ``did``, which counts what was done.
+    files as they were when last read, ``did``, which counts what was done, and ``said``, the pause that was logged, by priority.
     """
 
     settings: Settings
@@ -59,6 +61,7 @@ class Generator:
     marks: dict[int, tuple[int, int]] = field(default_factory=dict)
     did: Counter[str] = field(default_factory=Counter)
     store: ImageStore | None = None
+    said: dict[int, str] = field(default_factory=dict)
 
     @property
     def files(self) -> ImageStore:
@@ -84,6 +87,8 @@ def run_round(generator: Generator) -> bool:
 
     Returns whether there is more to do at once. Raises ``TryAgainLater`` when image root, disk, ledger or XtalTrak are away.
     """
+    with generator.ledger.read() as connection:
+        check_not_paused(connection, "work-generator")
     try:
         generator.files.check()
         with take_slot(generator.settings.paths.state) as slot:
@@ -205,6 +210,8 @@ class _Turn:
         )
 
     def work(self) -> None:
+        if self._is_paused():
+            return
         with self.generator.ledger.begin() as connection:
             left = queue.take_unfinished(connection, self.priority, self.slot.owner)
         self._finish(left)
@@ -218,6 +225,16 @@ class _Turn:
         self.cut_short = self.generator.stop.is_set() or self.generator.now() >= self.until
         return not self.cut_short
 
+    def _is_paused(self) -> bool:
+        """Whether work of this priority shall rest, or the whole generator; said once."""
+        with self.generator.ledger.read() as connection:
+            pause = pause_of(connection, _PRIORITY_NAMES[self.priority]) or pause_of(connection, "work-generator")
+        said = "" if pause is None else str(pause)
+        if said and said != self.generator.said.get(self.priority):
+            _log.info("%s", said)
+        self.generator.said[self.priority] = said
+        return pause is not None
+
     def _room(self) -> int:
         """How many work units may be started now, at most a group."""
         if self.most == float("inf"):
@@ -230,7 +247,7 @@ class _Turn:
     def _pack_all(self) -> bool:
         """Pack and submit the claimed images of this priority; False when the turn is over before."""
         images_per_unit = self.generator.settings.generator.images_per_work_unit
-        while self._may_go_on():
+        while self._may_go_on() and not self._is_paused():
             room = self._room()
             if room == 0:
                 return False
@@ -283,7 +300,7 @@ class _Turn:
         judged = [(image, _name_problem(image)) for image in page.images]
         with self.generator.ledger.begin() as connection:
             claimed = queue.claim(connection, self.scoring, search.name, self.priority, judged)
-            at_end = not page.more or last == cursor.key and cursor.at_end
+            at_end = not page.more or (last == cursor.key and cursor.at_end)
             queue.move_cursor(connection, self.scoring, identity, last, at_end, self.slot.owner)
         if claimed is not None:
             self.generator.did["claimed"] += 1

@@ -112,7 +112,7 @@ class Packer:
         to_pack = [unit for unit in units if unit.state is WorkUnitState.PACKING]
         if not to_pack:
             return ready
-        assigned = {unit.id: unit.images for unit in to_pack if unit.images is not None}
+        assigned: dict[int, Sequence[QueuedImage]] = {unit.id: unit.images for unit in to_pack if unit.images is not None}
         with self.ledger.read() as connection:
             assigned.update(queue.images_of_units(connection, [unit for unit in to_pack if unit.images is None]))
         packed: list[_Packed] = []

@@ -22,7 +22,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything, as far as the run has come. Sizes are in bytes; ``importing`` is the second process.
+    """Everything, as far as the run has come. Sizes are in bytes.
 
     ``first_look_seconds`` is how long a new real-time search took that found nothing in the whole archive; ``real_time_seconds`` how
     long a new image waited, in the middle of a turn of archive work, until it was in the grid's queue.
@@ -43,7 +43,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     total_seconds: float = 0.0
     others_busy: float | None = None
     peak_bytes: int = 0
-    importing_peak_bytes: int = 0
     xtaltrak_bytes: int = 0
     ledger_bytes: int = 0
     finished: bool = False
@@ -68,7 +67,7 @@ def lines(report: Report) -> Iterator[str]:
         f"{report.images} images, {report.images_per_work_unit} a work unit, pages of {report.page}, "
         f"{report.rows_per_transaction} rows a lock"
     )
-    yield "two processes: fill, generator and results in one; finalizer and import in the other, a part behind"
+    yield "one process, stage after stage, a part at a time"
     yield report.stand_ins
     if report.others_busy is not None and report.others_busy > 0.2:
         yield f"other programs kept {report.others_busy:.1f} processors busy meanwhile"
@@ -87,8 +86,7 @@ def lines(report: Report) -> Iterator[str]:
         yield f"a new image, queued while archive work runs: after {report.real_time_seconds:.1f} s"
     yield f"{report.written} scores written, {report.withheld_drops} drops scored by a person meanwhile"
     yield (
-        f"in all {report.total_seconds / 60:.1f} minutes, "
-        f"peak memory {report.peak_bytes / 1e6:.0f} MB and {report.importing_peak_bytes / 1e6:.0f} MB, "
+        f"in all {report.total_seconds / 60:.1f} minutes, peak memory {report.peak_bytes / 1e6:.0f} MB, "
         f"XtalTrak {report.xtaltrak_bytes / 1e9:.2f} GB, ledger {report.ledger_bytes / 1e9:.2f} GB"
     )
     if not report.finished:

@@ -1,29 +1,22 @@
-"""A whole archive through generator, results, finalizer and import, a part at a time, so that every stage works on a growing archive.
-
-As in a lab several programs work at once: this process fills XtalTrak, generates and takes results, a second one (``importing``)
-finalizes and imports what the first is through with.
-"""
+"""A whole archive through generator, results, finalizer and import, a part at a time, so that every stage works on a growing archive."""
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
 
 from benchmarks.archive.fill import fill
-from benchmarks.archive.importing import Done, Part, import_parts
+from benchmarks.archive.importing import Importer
 from benchmarks.archive.report import Report
 from benchmarks.archive.spans import Measured, line
 from benchmarks.archive.stand_ins import SAID, NamesOnly, NoFiles, answer
 from benchmarks.machine import Others, machine, peak_bytes
 from crystal_search.archives import ModelReference
-from crystal_search.errors import CrystalSearchError
 from crystal_search.grid import REALTIME_PRIORITY
 from crystal_search.ledger import Ledger, open_ledger
 from crystal_search.ledger.results import find_work_units, record_results
@@ -79,7 +72,6 @@ class Archive:
         self._begun, self._others = time.monotonic(), Others()
         self._measured = Measured()
         self._said = 0
-        self._importing: Connection | None = None
         self.report = Report(
             date=datetime.now(UTC).date().isoformat(),
             machine=machine(),
@@ -92,32 +84,18 @@ class Archive:
         )
 
     def run(self) -> None:
-        """Raises ``Stopped``, or what made a stage fail."""
-        context = multiprocessing.get_context("spawn")
-        self._importing, theirs = context.Pipe()
-        importer = context.Process(target=import_parts, args=(theirs, self.settings))
-        importer.start()
-        theirs.close()
-        try:
-            with open_ledger(self.settings.ledger_url) as ledger:
-                self._fill()
-                self._first_look(ledger)
-                starts = range(0, self.images, self.part)
-                for number, start in enumerate(starts):
-                    self._generate(ledger, start, with_new_image=number == len(starts) // 2)
-                    self._take_results(ledger, start)
-                    self._importing.send(Part(start, min(start + self.part, self.images)))
-            self._importing.send(None)
-            while importer.is_alive():
-                self._note()
-                importer.join(0.5)
+        """Raises ``Stopped``."""
+        with open_ledger(self.settings.ledger_url) as ledger:
+            self._fill()
+            self._first_look(ledger)
+            importer = Importer(self.settings, ledger, self._measured, self.stop)
+            starts = range(0, self.images, self.part)
+            for number, start in enumerate(starts):
+                self._generate(ledger, start, with_new_image=number == len(starts) // 2)
+                self._take_results(ledger, start)
+                importer.part(start, min(start + self.part, self.images))
+                self._note(written=importer.written, withheld_drops=importer.drops)
                 self._go_on()
-            self._note()
-        finally:
-            importer.terminate()
-            importer.join()
-        if importer.exitcode != 0:
-            raise CrystalSearchError("the process that finalizes and imports has failed; its last lines say why")
         self._note(finished=True)
 
     def _fill(self) -> None:
@@ -184,18 +162,7 @@ class Archive:
             raise Stopped
 
     def _note(self, **changes: object) -> None:
-        """Take in what the second process has done, and save the report."""
-        done: Done | None = None
-        assert self._importing is not None
-        try:
-            while self._importing.poll():
-                done = self._importing.recv()
-                self._measured.spans += done.spans
-        except EOFError:
-            pass
-        if done is not None:
-            peak = max(done.peak_bytes, self.report.importing_peak_bytes)
-            changes |= {"written": done.written, "withheld_drops": done.drops, "importing_peak_bytes": peak}
+        """Save the report as it is by now."""
         for span in self._measured.spans[self._said :]:
             self.say(line(span))
         self._said = len(self._measured.spans)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, literal, select, update
 from crystal_search.errors import UsageError
 from crystal_search.ledger.results import utc_now
 from crystal_search.ledger.schema import BatchState, ImageState, WorkUnitState, artscores, batches, images, scorings, work_units
-from crystal_search.plate import Drop, Inspection, InspectionImage, Well
+from crystal_search.plate import Inspection, InspectionImage, drop_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +102,10 @@ def scored_images(connection: Connection, batch: Batch) -> Sequence[ScoredImage]
     return [
         ScoredImage(
             number,
-            InspectionImage(inspection_id, name, Drop(barcode, Well(column, row), subwell), Inspection(barcode, inspection, taken_at)),
+            InspectionImage(inspection_id, name, drop_at(barcode, column, row, subwell), Inspection(barcode, inspection, taken_at)),
             *score,
         )
-        for number, inspection_id, name, barcode, column, row, subwell, inspection, taken_at, *score in rows
+        for number, inspection_id, name, barcode, column, row, subwell, inspection, taken_at, *score in rows.all()
     ]
 
 

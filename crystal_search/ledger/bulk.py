@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, DateTime, Delete, Dialect, Insert, Update
 from sqlalchemy.dialects import postgresql, sqlite
 
-_SQLITE = sqlite.dialect(paramstyle="named")
-_POSTGRESQL = postgresql.dialect(paramstyle="pyformat")
+_SQLITE: Dialect = sqlite.dialect(paramstyle="named")
+_POSTGRESQL: Dialect = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
 _DIALECTS: Mapping[str, Dialect] = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}
 
 
-def execute_many(connection: Connection, statement: Insert | Update | Delete, rows: Sequence[Mapping[str, Any]]) -> None:
+def execute_many(connection: Connection, statement: Insert | Update | Delete, rows: list[dict[str, Any]]) -> None:
     """Execute ``statement``, one of a module's constants, once for each row; every row has the same keys.
 
     Values are what both drivers know: numbers, text, bytes, None, and moments (``datetime``), which SQLite keeps as text.
@@ -23,8 +24,8 @@ def execute_many(connection: Connection, statement: Insert | Update | Delete, ro
         return
     sql, moments = _compiled(statement, tuple(sorted(rows[0])), connection.dialect.name)
     if moments and connection.dialect.name == "sqlite":
-        rows = [{**row, **{key: _SQLITE_TIME(row[key]) for key in moments}} for row in rows]
-    connection.exec_driver_sql(sql, list(rows))  # type: ignore[arg-type]
+        rows = [row | {key: _sqlite_time(row[key]) for key in moments} for row in rows]
+    connection.exec_driver_sql(sql, rows)
 
 
 @lru_cache(maxsize=64)
@@ -36,6 +37,7 @@ def _compiled(statement: Insert | Update | Delete, keys: tuple[str, ...], dialec
     return str(compiled), moments
 
 
-_TIME = sqlite.DATETIME().bind_processor(_SQLITE)
-assert _TIME is not None
-_SQLITE_TIME: Callable[[Any], str | None] = _TIME
+@lru_cache(maxsize=1024)
+def _sqlite_time(moment: datetime | None) -> str | None:
+    """As SQLAlchemy's own type for SQLite writes it."""
+    return None if moment is None else moment.isoformat(sep=" ", timespec="microseconds")

@@ -9,7 +9,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -22,7 +22,7 @@ from crystal_search.ledger import leases
 from crystal_search.ledger.bulk import execute_many
 from crystal_search.ledger.results import utc_now
 from crystal_search.ledger.schema import BatchState, ImageState, WorkUnitState, batches, cursors, images, scorings, work_units
-from crystal_search.plate import Drop, InspectionImage, Well
+from crystal_search.plate import Drop, InspectionImage, drop_at
 from crystal_search.settings import Scoring, Search
 from crystal_search.xtaltrak.images import START, Key, Protect
 
@@ -366,8 +366,9 @@ def _rows_of(
         .order_by(images.c.id.desc() if newest_first else images.c.id)
         .limit(limit)
     )
-    for unit, number, image_name, barcode, column, row, subwell, inspection, public_id in rows:
-        yield unit, QueuedImage(number, image_name, Drop(barcode, Well(column, row), subwell), inspection, public_id and public_id.hex())
+    for unit, number, image_name, barcode, column, row, subwell, inspection, public_id in rows.all():
+        drop = drop_at(barcode, column, row, subwell)
+        yield unit, QueuedImage(number, image_name, drop, inspection, public_id and public_id.hex())
 
 
 def start_unit(connection: Connection, batch: Batch, chosen: Sequence[QueuedImage]) -> OpenUnit:
@@ -384,10 +385,10 @@ def start_units(connection: Connection, batch: Batch, groups: Sequence[Sequence[
     common = {"batch_id": batch.id, "state": WorkUnitState.PACKING, "created_at": now, "changed_at": now}
     connection.execute(insert(work_units), [{"name": name, **common} for name in names])
     made = connection.execute(select(work_units.c.name, work_units.c.id).where(work_units.c.name.in_(names)))
-    ids = {name: number for name, number in made}
+    ids = {row.name: row.id for row in made}
     units = []
     for name, chosen in zip(names, groups, strict=True):
-        members = tuple(replace(image, public_id=random_id()) for image in chosen)
+        members = tuple(QueuedImage(image.id, image.image_name, image.drop, image.inspection_number, random_id()) for image in chosen)
         units.append(OpenUnit(ids[name], name, WorkUnitState.PACKING, batch, members))
     states = {"before": ImageState.CLAIMED.value, "after": ImageState.IN_WORK.value}
     execute_many(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -52,7 +53,7 @@ def find_work_units(connection: Connection, names: Sequence[str]) -> dict[str, K
     rows = connection.execute(
         select(images.c.work_unit_id, images.c.public_id, images.c.id).where(images.c.work_unit_id.in_(list(members)))
     )
-    for unit, public_id, image in rows:
+    for unit, public_id, image in rows.all():
         members[unit][public_id.hex()] = image
     return {unit.name: KnownWorkUnit(unit.id, unit.name, unit.batch, unit.state in _OUT, members[unit.id]) for unit in units}
 
@@ -65,12 +66,15 @@ def record_result(connection: Connection, unit: KnownWorkUnit, answer: Results, 
 def record_results(connection: Connection, accepted: Iterable[tuple[KnownWorkUnit, Results, str]]) -> int:
     """Note accepted results, each with the SHA-256 of its archive, as ``record_result`` does; how many were not noted before."""
     now = utc_now()
-    archives: list[dict[str, object]] = []
-    ends: list[dict[str, object]] = []
-    scores: list[dict[str, object]] = []
+    accepted = list(accepted)
+    ended = _end(connection, [unit for unit, _, _ in accepted], WorkUnitState.ASSIMILATED, None, now)
+    archives: list[dict[str, Any]] = []
+    ends: list[dict[str, Any]] = []
+    scores: list[dict[str, Any]] = []
     for unit, answer, sha256 in accepted:
-        if not _end(connection, unit, WorkUnitState.ASSIMILATED, None, now):
+        if unit.id not in ended:
             continue
+        ended.remove(unit.id)  # of two results of one work unit the first counts
         versions = {"client_version": answer.client_version, "runtime": answer.runtime, "provider": answer.provider}
         archives.append({"work_unit_id": unit.id, "sha256": sha256, "received_at": now, **versions})
         for image in answer.images:
@@ -97,7 +101,7 @@ def record_refusal(connection: Connection, work_unit: str, file: str, reason: st
 
 def give_up(connection: Connection, unit: KnownWorkUnit, reason: str) -> bool:
     """Note that the grid gave a work unit up: its images have failed. False, and nothing noted, when it had ended before."""
-    if not _end(connection, unit, WorkUnitState.GAVE_UP, reason[:500], utc_now()):
+    if not _end(connection, [unit], WorkUnitState.GAVE_UP, reason[:500], utc_now()):
         return False
     connection.execute(
         update(images)
@@ -107,17 +111,16 @@ def give_up(connection: Connection, unit: KnownWorkUnit, reason: str) -> bool:
     return True
 
 
-def _end(connection: Connection, unit: KnownWorkUnit, state: WorkUnitState, reason: str | None, now: datetime) -> bool:
-    """Move a work unit that is out to its end; of two that try, one succeeds."""
-    ended = connection.execute(
-        update(work_units)
-        .where(work_units.c.id == unit.id, work_units.c.state.in_(_OUT))
-        .values(state=state, reason=reason, changed_at=now)
-    )
-    return ended.rowcount == 1
+def _end(connection: Connection, units: Iterable[KnownWorkUnit], state: WorkUnitState, reason: str | None, now: datetime) -> set[int]:
+    """Move work units that are out to their end; the ids of those that were. Of two that try, one succeeds."""
+    are_out = work_units.c.id.in_([unit.id for unit in units]) & work_units.c.state.in_(_OUT)
+    ended = set(connection.execute(select(work_units.c.id).where(are_out).with_for_update()).scalars())
+    if ended:
+        connection.execute(update(work_units).where(work_units.c.id.in_(ended)).values(state=state, reason=reason, changed_at=now))
+    return ended
 
 
-def _artscore(image_id: int, image: ImageResult, now: datetime) -> dict[str, object]:
+def _artscore(image_id: int, image: ImageResult, now: datetime) -> dict[str, Any]:
     return {
         "image_id": image_id,
         "status": image.status.value,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from crystal_search.ledger.bulk import execute_many
 from crystal_search.ledger.results import utc_now
@@ -84,6 +84,13 @@ def note_plans(connection: Connection, batch_id: int, plans: Iterable[Plan]) -> 
 _INSERT = insert(writes)
 
 
+def settle_plans(connection: Connection, written: Sequence[int], missed: Sequence[int]) -> None:
+    """Note what became of the writes that are planned under those numbers; one that was never made is forgotten."""
+    for numbers, change in ((written, update(writes).values(state=WriteState.WRITTEN)), (missed, delete(writes))):
+        for some in _pieces(numbers):
+            connection.execute(change.where(writes.c.score_id.in_(some), writes.c.state == WriteState.PLANNED))
+
+
 def written_by(connection: Connection, batch_id: int) -> Sequence[Write]:
     """What a batch wrote and was not taken out again, the latest first."""
     return _select(connection, (writes.c.batch_id == batch_id) & (writes.c.state == WriteState.WRITTEN))[::-1]
@@ -128,7 +135,7 @@ def ours_among(connection: Connection, rows: Iterable[ScoreRow], undone_too: boo
     for some in _pieces(sorted(found)):
         which = writes.c.score_id.in_(some)
         noted = select(writes.c.after).where(which if undone_too else which & (writes.c.state != WriteState.UNDONE))
-        for text in connection.execute(noted).scalars():
+        for text in connection.execute(noted).scalars().all():
             after = ScoreRow.from_json(text)
             if found[after.score_id] == after.identity:
                 numbers.append(after.score_id)
@@ -138,6 +145,13 @@ def ours_among(connection: Connection, rows: Iterable[ScoreRow], undone_too: boo
 def _pieces(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
     """So many numbers as a statement takes."""
     return (numbers[start : start + 500] for start in range(0, len(numbers), 500))
+
+
+def number_range(connection: Connection) -> tuple[int, int] | None:
+    """The smallest and the largest number under which we ever wrote; None when there is none."""
+    first = connection.execute(select(func.min(writes.c.score_id))).scalar()
+    last = connection.execute(select(func.max(writes.c.score_id))).scalar()
+    return None if first is None or last is None else (first, last)
 
 
 def standing_between(connection: Connection, first: int, last: int) -> set[tuple[int, int]]:
@@ -198,5 +212,5 @@ def _select(connection: Connection, which: ColumnElement[bool]) -> list[Write]:
             WriteState(state),
             Plan(image, None if before is None else ScoreRow.from_json(before), ScoreRow.from_json(after)),
         )
-        for number, state, image, before, after in rows
+        for number, state, image, before, after in rows.all()
     ]

@@ -102,6 +102,15 @@ def open_xtaltrak(section: settings.XtalTrak) -> XtalTrak:
     Raises ``SettingsError`` when the mapping of names or the way to the database is wrong or there is no embedded XtalTrak,
     ``TryAgainLater`` when it is away.
     """
+    xtaltrak = _open(section)
+    if section.queries_per_second is None and section.rows_per_second is None:
+        return xtaltrak
+    from crystal_search.xtaltrak.throttle import ThrottledXtalTrak, throttle_of  # it is an XtalTrak too
+
+    return ThrottledXtalTrak(xtaltrak, throttle_of(section.queries_per_second, section.rows_per_second))
+
+
+def _open(section: settings.XtalTrak) -> XtalTrak:
     if section.dialect == "oracle":
         from crystal_search.xtaltrak.oracle import open_oracle  # its driver is an extra
 

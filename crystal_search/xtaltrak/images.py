@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from crystal_search.crystaltrak_names import MalformedNameError, parse_image_name
-from crystal_search.plate import Drop, Inspection, InspectionImage, Well
+from crystal_search.plate import Inspection, InspectionImage, drop_at
 from crystal_search.settings import Search
 
 #: ``drop``: a person's score on any inspection of a drop takes all its images out; ``image``: only that image.
@@ -53,6 +54,7 @@ def like_pattern(glob: str) -> str | None:
     return "".join(special.get(character, character) for character in glob)
 
 
+@lru_cache(maxsize=4096)  # all images of an inspection have one
 def database_time(moment: datetime) -> str:
     """A moment as the embedded XtalTrak stores it: ISO text to the second, which sorts as the moments do."""
     return moment.isoformat(sep=" ", timespec="seconds")
@@ -104,8 +106,11 @@ def _image(row: tuple[Any, ...]) -> InspectionImage:
     for what, value in (("column", column), ("row", plate_row), ("subwell", subwell), ("inspection number", number)):
         if not isinstance(value, int):
             raise ValueError(f"{value!r} is not a {what}")
-    moment = datetime.fromisoformat(taken_at) if isinstance(taken_at, str) else taken_at
-    return InspectionImage(inspection_id, image_name, Drop(barcode, Well(column, plate_row), subwell), Inspection(barcode, number, moment))
+    moment = _moment(taken_at) if isinstance(taken_at, str) else taken_at
+    return InspectionImage(inspection_id, image_name, drop_at(barcode, column, plate_row, subwell), Inspection(barcode, number, moment))
+
+
+_moment = lru_cache(maxsize=4096)(datetime.fromisoformat)
 
 
 def _wanted(image_name: str, search: Search, has_chromophore: bool) -> bool:

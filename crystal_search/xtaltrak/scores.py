@@ -19,7 +19,6 @@ from crystal_search.xtaltrak import XtalTrak
 from crystal_search.xtaltrak.artscores import ArtscoreTable
 from crystal_search.xtaltrak.images import Protect
 
-
 #: Inspections that are read together are no further apart, and no more, than this.
 _GAP, _RUN = 8, 1000
 
@@ -111,6 +110,11 @@ class ScoreTable:
     def between(self, first: int, last: int) -> list[ScoreRow]:
         """The rows whose numbers lie from ``first`` to ``last``, whoever's they are."""
         return [_row(row) for row in self.xtaltrak.query("score_between", {"first": first, "last": last})]
+
+    def last_number(self, first: int, last: int) -> int | None:
+        """The largest number from ``first`` to ``last``, whoever's row it is; None when there is none."""
+        ((number,),) = self.xtaltrak.query("score_last_number", {"first": first, "last": last})
+        return None if number is None else int(number)
 
     def named(self, after: int, limit: int) -> list[tuple[int, int]]:
         """Number and inspection of the next rows that bear our scorer's name, by number; somebody else may have written them."""
