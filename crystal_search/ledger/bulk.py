@@ -11,7 +11,7 @@ from sqlalchemy import Connection, DateTime, Delete, Dialect, Insert, Update
 from sqlalchemy.dialects import postgresql, sqlite
 
 _SQLITE: Dialect = sqlite.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
-_POSTGRESQL: Dialect = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
+_POSTGRESQL: Dialect = postgresql.dialect(paramstyle="pyformat")
 _DIALECTS: Mapping[str, Dialect] = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}
 
 
