@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint client test-client test-compose test-docker lock clean
+.PHONY: help demo test lint client test-client test-compose test-docker test-oracle lock clean
 help:
 	@echo "make demo    real and synthetic wells through the whole chain; pictures and scores in demo-output/"
 	@echo "make test    linters, type checker and every test"
@@ -42,6 +42,10 @@ test-compose: $(VENV)/.test-ready
 # The image is built and the whole server side comes up: needs an engine, takes minutes.
 test-docker: $(VENV)/.test-ready
 	$(BIN)/python -m pytest -m docker tests/test_compose_up.py $(PYTEST)
+
+# The same tests that H2 plays Oracle for, and more, in schemas of their own in a live Oracle: docs/how-to/oracle.md.
+test-oracle: $(VENV)/.test-ready
+	$(BIN)/python -m pytest -m oracle tests/test_oracle_statements.py tests/test_oracle_live.py $(PYTEST)
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing; on Debian or Ubuntu: apt-get install python3.11 python3.11-venv"; exit 1; }

@@ -16,7 +16,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from crystal_search.archives import MAX_CHOPS, MAX_IMAGES
+from crystal_search.classes import NAMES
 from crystal_search.errors import SettingsError
+from crystal_search.score_codes import ScoreCodes
 
 FILE_NAME = "crystal-search.toml"
 FILE_VARIABLE = "CRYSTAL_SEARCH_SETTINGS"
@@ -29,6 +31,16 @@ def check_identifier(name: str) -> str:
 
 
 Identifier = Annotated[str, AfterValidator(check_identifier)]
+
+
+def _scored_class(name: str) -> str:
+    if name not in NAMES or name == "rim":
+        raise ValueError(f"{name!r} is no class; classes are {', '.join(known for known in NAMES if known != 'rim')}")
+    return name
+
+
+ScoredClass = Annotated[str, AfterValidator(_scored_class)]
+ScoreCode = Annotated[str, Field(pattern=r"^[0-9A-Za-z]{1,10}$")]
 
 
 class _Section(BaseModel):
@@ -64,6 +76,16 @@ class XtalTrak(_Section):
         default_factory=lambda: {"HF": 1.131},
         description="Scale of the images by profile (field 14 of the file name); others count as unknown.",
     )
+    codes: dict[ScoredClass, ScoreCode] = Field(
+        default_factory=dict,
+        description="The site's score of a class where it is not the paper's, as CLASS = 'SCORE', such as clear = '0'; read so from people, too.",
+    )
+    known_triggers: list[Identifier] = Field(
+        default_factory=list, description="Triggers of the score table that you have read and found harmless; any other forbids writing."
+    )
+    accept_dates: bool = Field(
+        False, description="Write although people's scores have no dates, or early ones: nobody's viewer here goes by the newest date."
+    )
     user: str = Field(
         "", description="Oracle from here on: our own account. Its password: CRYSTAL_SEARCH_ORACLE_PASSWORD, or password_file."
     )
@@ -82,6 +104,11 @@ class XtalTrak(_Section):
     statement_seconds: Annotated[float, Field(gt=0)] = Field(
         600.0, description="A statement that takes longer is given up, and tried again later."
     )
+
+    @property
+    def score_codes(self) -> ScoreCodes:
+        """The site's score of each class."""
+        return ScoreCodes(self.codes)
 
     @model_validator(mode="after")
     def _oracle_has_an_address(self) -> Self:
@@ -126,7 +153,7 @@ class Search(_Section):
     taken_to: date | None = Field(None, description="Last day of inspection.")
     imagers: list[int] = Field(default_factory=list, description="Imager numbers (field 3 of the file name).")
     only_unscored: bool = Field(True, description="Leave out drops that a person has scored.")
-    chromophores: list[Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\r\n]*$")]] = Field(
+    chromophores: list[Annotated[str, Field(min_length=1)]] = Field(
         default_factory=list,
         description="Plates (barcodes), samples and projects with chromophores, on which UV says little (P29): there chromophore_profiles count.",
     )
@@ -146,8 +173,6 @@ class Search(_Section):
     def _chromophores_fit(self) -> Self:
         if self.chromophore_profiles and not self.chromophores:
             raise ValueError("chromophore_profiles without chromophores: name the plates, samples or projects that they are for")
-        if sum(2 * len(name.encode()) + 2 for name in self.chromophores) > 3900:
-            raise ValueError("chromophores: too long a list for one query; use several searches, or name projects instead of plates")
         return self
 
 

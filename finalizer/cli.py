@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from crystal_search.doctor.examine import what_forbids_writing
+from crystal_search.doctor.guard import WriteGuard
 from crystal_search.errors import EXIT_SOME_FAILED, CrystalSearchError, TryAgainLater, UsageError
 from crystal_search.ledger import Ledger, open_existing_ledger, open_ledger
 from crystal_search.ledger.batches import batch_named, batches_in, move_batch
@@ -112,6 +114,8 @@ def set_autoscore(settings_file: Path | None, once: bool, dry_run: bool) -> None
     with open_ledger(settings.ledger_url) as ledger:
         if dry_run:
             with _score_table(settings) as table:
+                for finding in what_forbids_writing(settings.xtaltrak, table.xtaltrak):
+                    click.echo(f"nothing would be written: {finding.what}")
                 for line in difference(settings, ledger, table):
                     click.echo(line)
         else:
@@ -126,7 +130,7 @@ def _import_loop(settings: Settings, ledger: Ledger, once: bool) -> None:
     log = logging.getLogger("set-autoscore")
     known: set[str] = set()
     warned: set[str] = set()
-    watch = Watch()
+    guard, watch = WriteGuard(settings.xtaltrak), Watch()
 
     def warn(line: str) -> None:
         if line not in warned:
@@ -135,6 +139,7 @@ def _import_loop(settings: Settings, ledger: Ledger, once: bool) -> None:
 
     def one_round(stop: Stop) -> None:
         with _score_table(settings) as table:
+            guard.check(table.xtaltrak)
             mistakes = set(set_autoscore_round(settings, ledger, table, stop, once, warn, watch))
         if mistakes and once:
             raise CrystalSearchError("\n".join(sorted(mistakes)))

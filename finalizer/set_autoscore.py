@@ -95,9 +95,11 @@ def _import(settings: Settings, ledger: Ledger, table: ScoreTable, writer: Score
 
 
 def _read(settings: Settings, ledger: Ledger, batch: Batch) -> list[ScoredImage]:
+    """What the CSV says to write, with the scores that this site uses."""
     with ledger.read() as connection:
         scored = scored_images(connection, batch)
-    return read_batch_csv(settings.csv / f"{batch.name}.csv", scored)
+    chosen = read_batch_csv(settings.csv / f"{batch.name}.csv", scored)
+    return [replace(image, score=settings.xtaltrak.score_codes.of(image.class_name)) for image in chosen]
 
 
 def write_scores(table: ScoreTable, own_rows: OwnRows, writer: ScoreWriter, batch: Batch, chosen: Sequence[ScoredImage]) -> int:

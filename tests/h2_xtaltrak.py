@@ -23,13 +23,13 @@ from typing import Any
 
 import jpype
 
-from crystal_search.errors import CrystalSearchError, TryAgainLater
+from crystal_search.errors import CrystalSearchError, SettingsError, TryAgainLater
 from crystal_search.xtaltrak import Params
 from crystal_search.xtaltrak.names import DEFAULT_NAMES, resolve_names, statement
 from crystal_search.xtaltrak.oracle import OracleXtalTrak
 
 JAR = Path("/usr/share/java/h2.jar")
-TABLES = Path(__file__).parent / "data" / "oracle_schema.sql"
+DATA = Path(__file__).parent / "data"
 
 #: Oracle's statement files that H2 can not run, and why. The lint parses them, the acceptance kit runs them.
 NOT_ON_H2 = {
@@ -51,14 +51,14 @@ def _java() -> Any:
         raise RuntimeError("H2 is missing: apt-get install libh2-java default-jre-headless")
     try:
         # -Xrs leaves signals to Python
-        jpype.startJVM("-Xrs", "-Xmx512m", classpath=[str(JAR)], interrupt=False)
+        jpype.startJVM("-Xrs", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", classpath=[str(JAR)], interrupt=False)
     except jpype.JVMNotFoundException as error:
         raise RuntimeError("Java is missing: apt-get install libh2-java default-jre-headless") from error
     return jpype.JClass("org.h2.Driver")()
 
 
 class H2Error(Exception):
-    """What H2 says, with its SQL state or number."""
+    """What H2 says, with its number."""
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message.partition("; SQL statement")[0])
@@ -109,7 +109,10 @@ class H2Connection:
     """A JDBC connection, its statements prepared once. Transactions begin by themselves, as Oracle's do."""
 
     def __init__(self, url: str) -> None:
-        self._java = _java().connect(url, jpype.JClass("java.util.Properties")())
+        driver = _java()
+        who = jpype.JClass("java.util.Properties")()
+        who.setProperty("user", "CRYSTAL_SEARCH")
+        self._java = driver.connect(url, who)
         self._java.setAutoCommit(False)
         self._prepared: dict[str, tuple[Any, list[str]]] = {}
 
@@ -157,13 +160,19 @@ class H2XtalTrak(OracleXtalTrak):
 
 
 class H2Lab:
-    """A database in memory with XtalTrak's tables, gone when it is closed. ``lock_seconds``: how long a lock is waited for."""
+    """A database in memory with XtalTrak's tables, gone when it is closed.
 
-    def __init__(self, lock_seconds: float = 30.0) -> None:
+    ``lock_seconds``: how long a lock is waited for. ``dictionary``: with as much of Oracle's dictionary as ``doctor`` asks for,
+    made by hand (``data/oracle_dictionary.sql``).
+    """
+
+    def __init__(self, lock_seconds: float = 30.0, dictionary: bool = False) -> None:
         self._url = f"jdbc:h2:mem:lab{next(_numbers)};MODE=Oracle;DB_CLOSE_DELAY=-1;LOCK_TIMEOUT={int(lock_seconds * 1000)}"
         self._keeper = self.connect()
         names = {**DEFAULT_NAMES, "SCORER": "'ARTscore'"}
-        for sql in (*schema_statements(), *(re.sub(r"^--.*\n", "", statement("oracle", name, names)) for name in OWN_TABLES)):
+        own = [re.sub(r"^--.*\n", "", statement("oracle", name, names)) for name in OWN_TABLES]
+        known = statements_of(DATA / "oracle_dictionary.sql") if dictionary else []
+        for sql in (*statements_of(DATA / "oracle_schema.sql"), *own, *known):
             self._keeper.execute(sql)
         self._keeper.execute("CREATE TABLE H2_SCORE_LOCK (ONE_ROW NUMBER(1) PRIMARY KEY)")
         self._keeper.execute("INSERT INTO H2_SCORE_LOCK VALUES (1)")
@@ -201,9 +210,9 @@ class H2Lab:
             self._keeper.execute("SHUTDOWN IMMEDIATELY")
 
 
-def schema_statements() -> list[str]:
-    """The statements that make XtalTrak's tables in Oracle, as the facts have them."""
-    text = re.sub(r"^\s*--.*\n?", "", TABLES.read_text(encoding="utf-8"), flags=re.MULTILINE)
+def statements_of(path: Path) -> list[str]:
+    """The statements of a file, between semicolons, without comments."""
+    text = re.sub(r"^\s*--.*\n?", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return [part.strip() for part in text.split(";") if part.strip()]
 
 
@@ -259,6 +268,8 @@ def _error(error: Any) -> H2Error:
 
 def _explain(error: Exception, doing: str) -> CrystalSearchError:
     assert isinstance(error, H2Error)
+    if error.number in (42102, 42104, 42122):  # no such table or column
+        return SettingsError(f"H2, {doing}: {error}")
     if error.number in (50200, 40001):  # waited too long for a lock; a deadlock
         return TryAgainLater(f"H2, {doing}: another program holds it locked; try again later")
     return CrystalSearchError(f"H2, {doing}: {error}")

@@ -29,8 +29,8 @@ SCHEMA = """
 CREATE TABLE I_INSPECTIONS (INSPECTID BIGINT PRIMARY KEY, BARCODEID TEXT NOT NULL, INSPECTNUMBER INTEGER NOT NULL, INSPECTDATE TIMESTAMP,
     COL INTEGER NOT NULL, I_ROW INTEGER NOT NULL, SUBWELL INTEGER NOT NULL);
 CREATE TABLE I_IMAGES (INSPECTID BIGINT NOT NULL REFERENCES I_INSPECTIONS, IMAGENAME TEXT NOT NULL, PRIMARY KEY (INSPECTID, IMAGENAME));
-CREATE TABLE I_SCORES (SCOREID BIGINT PRIMARY KEY, INSPECTID BIGINT NOT NULL REFERENCES I_INSPECTIONS, SCORE VARCHAR(2), SCOREDATE TIMESTAMP,
-    IMAGENAME TEXT, SCOREDBY VARCHAR(30));
+CREATE TABLE I_SCORES (SCOREID BIGINT PRIMARY KEY, INSPECTID BIGINT NOT NULL REFERENCES I_INSPECTIONS, SCORE VARCHAR(2),
+    SCOREDATE TIMESTAMP, IMAGENAME TEXT, SCOREDBY VARCHAR(30));
 CREATE INDEX ON I_SCORES (INSPECTID);
 CREATE INDEX ON I_INSPECTIONS (BARCODEID, COL, I_ROW, SUBWELL);
 CREATE SEQUENCE ARTSCORE_SEQ START 1000000001;
@@ -62,7 +62,8 @@ class Postgres:
             connection.execute(SCHEMA)  # type: ignore[call-overload]
 
     def connect(self, user: str) -> psycopg.Connection[Any]:
-        return psycopg.connect(host=str(self.folder), dbname="postgres", user=user)
+        """Binds are sent as literals, so that a bind may stand in columns of different types."""
+        return psycopg.connect(host=str(self.folder), dbname="postgres", user=user, cursor_factory=psycopg.ClientCursor)
 
     def close(self) -> None:
         self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "stop")

@@ -101,7 +101,7 @@ def test_every_artscore_is_in_our_table_with_probability_model_and_boxes(tmp_pat
     lab = started(tmp_path, own_table=True, regions=True)
     batch = scored(lab)
     lab.finish()
-    columns = "IMAGENAME, STATUS, SCORE, CLASSNAME, PROBABILITY, CRYSTALPROBABILITY, MODELHASH, DROPX1, BESTX0, BESTY1, INSPECTDATE"
+    columns = "IMAGENAME, OUTCOME, SCORE, CLASSNAME, PROBABILITY, CRYSTALPROBABILITY, MODELHASH, DROPX1, BESTX0, BESTY1, INSPECTDATE"
     assert lab.execute(f"SELECT {columns} FROM ARTSCORES WHERE BATCH = ? ORDER BY IMAGENAME", batch) == [
         (image_name("A02a", 1), "unsure", None, None, None, 0.25, "a" * 64, 300, 0, 256, "2024-03-08 09:30:00"),
         (image_name("A03a", 1), "no_drop", None, None, None, None, "a" * 64, None, None, None, "2024-03-08 09:30:00"),

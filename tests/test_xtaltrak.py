@@ -457,15 +457,13 @@ def test_of_crystals_with_chromophores_the_colour_image_goes_out_or_none(xtaltra
     assert {name for _, name in page_through(xtaltrak, search, 2)} == expected
 
 
-def test_the_names_of_chromophores_fit_into_one_query() -> None:
-    with pytest.raises(ValueError, match="too long a list"):
-        Search(name="s", chromophores=[f"plate {number:05d}" for number in range(200)])
+def test_profiles_for_chromophores_without_any_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="chromophore_profiles without chromophores"):
         Search(name="s", chromophore_profiles=["CO"])
 
 
 def test_a_page_is_found_by_key_and_not_by_reading_all_rows(xtaltrak: XtalTrak) -> None:
-    params = {"after_inspection": 1, "after_image": "", "barcode": None, "taken_from": None, "taken_before": None, "chromophores": None}
+    params = {"after_inspection": 1, "after_image": "", "barcode": None, "taken_from": None, "taken_before": None}
     sql = statement("sqlite", "find_images", DEFAULT_NAMES)
     plan = [
         row[3]

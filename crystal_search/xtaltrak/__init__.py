@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from crystal_search import settings
-from crystal_search.xtaltrak.images import Key, Page, Protect, page_of, search_params
+from crystal_search.xtaltrak.images import Key, Page, Protect, page_of, plates_with_chromophores, search_params
 from crystal_search.xtaltrak.names import statement
 
 Params = Mapping[str, Any]
@@ -76,7 +76,9 @@ class XtalTrak(ABC):
         ``only_unscored`` leaves out what a person has scored: the whole drop with ``protect="drop"``, else that image. Whoever
         is not our scorer is a person, and so is a NULL.
         """
-        return page_of(self.query("find_images", search_params(search, after, limit, protect, self.scorer)), search, limit)
+        rows = self.query("find_images", search_params(search, after, limit, protect, self.scorer))
+        marked = plates_with_chromophores(search, self.query("plate_proteins")) if search.chromophores else frozenset()
+        return page_of(rows, search, limit, marked)
 
     def newest_inspection(self) -> int:
         """The largest INSPECTID that has an image; 0 when there is none."""

@@ -51,7 +51,7 @@ def _setting_up(section: settings.XtalTrak, owner: str, account: str) -> Iterato
 --
 -- The account may read the tables that it needs and write nothing but what is its own: a view of the score table that shows and takes
 -- rows of the scorer {section.scorer} only, and three tables of ours. So the database itself refuses a change of a person's score.
--- Run it as a DBA, after changing the password. No person may be called as the scorer.
+-- Run it as a DBA (the last grant as SYS), after changing the password. No person may be called as the scorer.
 
 CREATE USER {account} IDENTIFIED BY "change-this";
 GRANT CREATE SESSION TO {account};
@@ -69,7 +69,11 @@ ALTER SESSION SET CURRENT_SCHEMA = {owner};"""
         yield "\n-- So that the account finds them under the names of the settings."
         yield from (f"CREATE SYNONYM {account}.{name} FOR {owner}.{name};" for name in plain)
     yield f"""
--- What the account may now do: INSERT, UPDATE or DELETE on what is ours alone.
+-- `crystal-search doctor` and the importer look whether somebody has put a trigger on the score table; an account that does not own
+-- the table sees that nowhere else. SYS has to grant it.
+GRANT SELECT ON SYS.DBA_TRIGGERS TO {account};
+
+-- What the account may now do: beside reading, INSERT, UPDATE or DELETE on what is ours alone.
 SELECT TABLE_NAME, PRIVILEGE FROM DBA_TAB_PRIVS WHERE GRANTEE = '{account}' ORDER BY TABLE_NAME, PRIVILEGE;"""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
@@ -73,14 +73,16 @@ def search_params(search: Search, after: Key, limit: int, protect: Protect, scor
         "taken_from": midnight(search.taken_from),
         "taken_before": midnight(search.taken_to, plus_days=1),
         "unscored": protect if search.only_unscored else "any",
-        "chromophores": _name_list(search.chromophores),
         "scorer": scorer,
         "page_rows": limit,
     }
 
 
-def page_of(rows: Sequence[tuple[Any, ...]], search: Search, limit: int) -> Page:
-    """The page that ``rows`` of ``find_images.sql`` make, filtered by the profile and imager that the names tell."""
+def page_of(rows: Sequence[tuple[Any, ...]], search: Search, limit: int, with_chromophore: Collection[str] = ()) -> Page:
+    """The page that ``rows`` of ``find_images.sql`` make, filtered by the profile and imager that the names tell.
+
+    On the plates ``with_chromophore`` the search's ``chromophore_profiles`` count instead of its ``profiles``.
+    """
     images: list[InspectionImage] = []
     problems: list[str] = []
     for row in rows:
@@ -89,14 +91,14 @@ def page_of(rows: Sequence[tuple[Any, ...]], search: Search, limit: int) -> Page
         except ValueError as error:
             problems.append(f"XtalTrak row INSPECTID {row[0]}, image {row[1]!r}: {error}")
             continue
-        if _wanted(image.image_name, search, has_chromophore=bool(row[-1])):
+        if _wanted(image.image_name, search, image.drop.barcode in with_chromophore):
             images.append(image)
     last = Key(int(rows[-1][0]), str(rows[-1][1])) if rows else None
     return Page(tuple(images), tuple(problems), last, len(rows) == limit)
 
 
 def _image(row: tuple[Any, ...]) -> InspectionImage:
-    inspection_id, image_name, barcode, number, taken_at, column, plate_row, subwell, _ = row
+    inspection_id, image_name, barcode, number, taken_at, column, plate_row, subwell = row
     if not isinstance(barcode, str) or not 1 <= len(barcode) <= 40:
         raise ValueError(f"{barcode!r} is not a barcode")
     if not 1 <= len(image_name) <= 255:
@@ -124,6 +126,7 @@ def _wanted(image_name: str, search: Search, has_chromophore: bool) -> bool:
     return (not profiles or name.profile in profiles) and (not search.imagers or name.imager in search.imagers)
 
 
-def _name_list(names: Sequence[str]) -> str | None:
-    """Names between line ends, as they are and in lower case: a database compares with either."""
-    return "\n".join(["", *dict.fromkeys(spelled for name in names for spelled in (name, name.lower())), ""]) if names else None
+def plates_with_chromophores(search: Search, plates: Iterable[tuple[str, str | None, str | None]]) -> frozenset[str]:
+    """The barcodes of ``plates`` (barcode, sample, project) that the search names by one of the three, in any case (P29)."""
+    listed = {name.casefold() for name in search.chromophores}
+    return frozenset(str(plate[0]) for plate in plates if any(name and str(name).casefold() in listed for name in plate))

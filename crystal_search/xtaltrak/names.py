@@ -28,7 +28,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "ARTSCORE_SEQ": ("LAST_ID",),
     # our own: every ARTscore, the withheld ones too, with its regions and its picture where the settings ask for them
     "ARTSCORES": (
-        *("BATCH", "INSPECTID", "IMAGENAME", "INSPECTDATE", "STATUS", "SCORE", "CLASSNAME", "PROBABILITY", "CRYSTALPROBABILITY"),
+        *("BATCH", "INSPECTID", "IMAGENAME", "INSPECTDATE", "OUTCOME", "SCORE", "CLASSNAME", "PROBABILITY", "CRYSTALPROBABILITY"),
         *("MODEL", "MODELHASH", "DROPX0", "DROPY0", "DROPX1", "DROPY1", "BESTX0", "BESTY0", "BESTX1", "BESTY1"),
     ),
     "ARTSCORE_REGIONS": ("BATCH", "INSPECTID", "IMAGENAME", "PLACE", "CLASSNAME", "PROBABILITY", "X0", "Y0", "X1", "Y1"),
@@ -41,6 +41,21 @@ _TABLES: dict[str, tuple[str, ...]] = {
 DEFAULT_NAMES: Mapping[str, str] = MappingProxyType(
     {table: table for table in _TABLES} | {f"{table}.{column}": column for table, columns in _TABLES.items() for column in columns}
 )
+
+
+#: Ours alone, and there only where the settings ask for them.
+OWN_TABLES = ("ARTSCORES", "ARTSCORE_REGIONS", "ARTSCORE_PICTURES", "ARTSCORES_BOTH")
+
+
+def tables() -> tuple[str, ...]:
+    """The keys of tables, views and the sequence, without columns and without ``OWN_TABLES``."""
+    return tuple(key for key in _TABLES if key not in OWN_TABLES)
+
+
+def columns_of(table: str) -> tuple[str, ...]:
+    """The columns of a table that we use, by their default names."""
+    return _TABLES[table]
+
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 

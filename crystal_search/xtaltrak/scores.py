@@ -76,7 +76,7 @@ class ScoreTable:
     """The score table through an open XtalTrak. Every call raises ``TryAgainLater`` when the database is away."""
 
     def __init__(self, xtaltrak: XtalTrak, protect: Protect) -> None:
-        self._xtaltrak = xtaltrak
+        self.xtaltrak = xtaltrak
         self._by_drop = int(protect == "drop")
         self.protect: Protect = protect
         self.scorer = xtaltrak.scorer
@@ -84,7 +84,7 @@ class ScoreTable:
 
     def of_drop(self, inspection_id: int) -> list[ScoreRow] | None:
         """Every score on the drop of an inspection, on all its inspections; None when XtalTrak has no such inspection."""
-        rows = self._xtaltrak.query("score_drop", {"inspection_id": inspection_id})
+        rows = self.xtaltrak.query("score_drop", {"inspection_id": inspection_id})
         return [_row(row) for row in rows if row[0] is not None] if rows else None
 
     def of_drops(self, inspection_ids: Collection[int]) -> dict[int, list[ScoreRow] | None]:
@@ -94,9 +94,9 @@ class ScoreTable:
             if len(some) == 1:
                 found[first] = self.of_drop(first)
                 continue
-            there = {number for (number,) in self._xtaltrak.query("inspections_between", {"first": first, "last": last})}
+            there = {number for (number,) in self.xtaltrak.query("inspections_between", {"first": first, "last": last})}
             found.update({number: [] if number in there else None for number in some})
-            for number, *columns in self._xtaltrak.query("score_drops", {"first": first, "last": last}):
+            for number, *columns in self.xtaltrak.query("score_drops", {"first": first, "last": last}):
                 rows = found.get(number)
                 if rows is not None:
                     rows.append(_row(tuple(columns)))
@@ -104,42 +104,42 @@ class ScoreTable:
 
     def row(self, score_id: int) -> ScoreRow | None:
         """The row of that number, whoever's it is."""
-        rows = self._xtaltrak.query("score_row", {"score_id": score_id})
+        rows = self.xtaltrak.query("score_row", {"score_id": score_id})
         return _row(rows[0]) if rows else None
 
     def between(self, first: int, last: int) -> list[ScoreRow]:
         """The rows whose numbers lie from ``first`` to ``last``, whoever's they are."""
-        return [_row(row) for row in self._xtaltrak.query("score_between", {"first": first, "last": last})]
+        return [_row(row) for row in self.xtaltrak.query("score_between", {"first": first, "last": last})]
 
     def last_number(self, first: int, last: int) -> int | None:
         """The largest number from ``first`` to ``last``, whoever's row it is; None when there is none."""
-        ((number,),) = self._xtaltrak.query("score_last_number", {"first": first, "last": last})
+        ((number,),) = self.xtaltrak.query("score_last_number", {"first": first, "last": last})
         return None if number is None else int(number)
 
     def named(self, after: int, limit: int) -> list[tuple[int, int]]:
         """Number and inspection of the next rows that bear our scorer's name, by number; somebody else may have written them."""
-        rows = self._xtaltrak.query("score_named", {"scorer": self.scorer, "after": after, "max_rows": limit})
+        rows = self.xtaltrak.query("score_named", {"scorer": self.scorer, "after": after, "max_rows": limit})
         return [(int(number), int(inspection_id)) for number, inspection_id in rows]
 
     def displaced(self) -> list[ScoreRow]:
         """The rows that bear our scorer's name where somebody of another name has scored."""
-        return [_row(row) for row in self._xtaltrak.query("score_displaced", {"scorer": self.scorer, "by_drop": self._by_drop})]
+        return [_row(row) for row in self.xtaltrak.query("score_displaced", {"scorer": self.scorer, "by_drop": self._by_drop})]
 
     def next_ids(self, count: int) -> list[int]:
         """``count`` numbers for new rows; those that are not used are lost, which harms nobody."""
-        with self._xtaltrak.transaction():
+        with self.xtaltrak.transaction():
             numbers: list[int] = []
             while len(numbers) < count:
-                for first, how_many in self._xtaltrak.query("score_next_ids", {"how_many": count - len(numbers)}):
+                for first, how_many in self.xtaltrak.query("score_next_ids", {"how_many": count - len(numbers)}):
                     numbers += range(int(first), int(first) + int(how_many))
             return numbers
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """A transaction in which nobody else writes scores."""
-        with self._xtaltrak.transaction():
-            self._xtaltrak.execute("score_lock")
-            self._xtaltrak.guard_own_rows()
+        with self.xtaltrak.transaction():
+            self.xtaltrak.execute("score_lock")
+            self.xtaltrak.guard_own_rows()
             yield
 
     def insert(self, rows: Iterable[tuple[ScoreRow, Collection[int]]]) -> None:
@@ -147,28 +147,28 @@ class ScoreTable:
 
         Here and below the numbers beside a row are those of our own rows on its drop.
         """
-        self._xtaltrak.executemany("score_insert", [{**_payload(row), **self._protection(own)} for row, own in rows])
+        self.xtaltrak.executemany("score_insert", [{**_payload(row), **self._protection(own)} for row, own in rows])
 
     def update(self, changes: Iterable[tuple[ScoreRow, ScoreRow, Collection[int]]]) -> None:
         """Change each of our rows from what it was to what it shall be, unless it changed meanwhile or a person has scored."""
-        self._xtaltrak.executemany(
+        self.xtaltrak.executemany(
             "score_update", [{**_payload(after), "before_score": before.score, **self._protection(own)} for before, after, own in changes]
         )
 
     def delete(self, rows: Iterable[ScoreRow]) -> None:
         """Delete each row that is still exactly so, and ours."""
-        self._xtaltrak.executemany("score_delete", [_payload(row) for row in rows])
+        self.xtaltrak.executemany("score_delete", [_payload(row) for row in rows])
 
     def restore(self, changes: Iterable[tuple[ScoreRow, ScoreRow]]) -> None:
         """Give each row that is still exactly as the second its former score and date, those of the first."""
-        self._xtaltrak.executemany(
+        self.xtaltrak.executemany(
             "score_restore",
             [{**_payload(after), "before_score": before.score, "before_scored_at": before.scored_at} for before, after in changes],
         )
 
     def take_out(self, rows: Iterable[tuple[ScoreRow, Collection[int]]]) -> None:
         """Delete each of our rows where a person has scored."""
-        self._xtaltrak.executemany(
+        self.xtaltrak.executemany(
             "score_take_out",
             [
                 {

@@ -3,7 +3,7 @@
 --
 -- The account may read the tables that it needs and write nothing but what is its own: a view of the score table that shows and takes
 -- rows of the scorer ARTscore only, and three tables of ours. So the database itself refuses a change of a person's score.
--- Run it as a DBA, after changing the password. No person may be called as the scorer.
+-- Run it as a DBA (the last grant as SYS), after changing the password. No person may be called as the scorer.
 
 CREATE USER CRYSTAL_SEARCH IDENTIFIED BY "change-this";
 GRANT CREATE SESSION TO CRYSTAL_SEARCH;
@@ -27,7 +27,7 @@ CREATE TABLE ARTSCORES (
     INSPECTID NUMBER(12) NOT NULL,
     IMAGENAME VARCHAR2(255 CHAR) NOT NULL,
     INSPECTDATE DATE,
-    STATUS VARCHAR2(8 CHAR) NOT NULL,
+    OUTCOME VARCHAR2(8 CHAR) NOT NULL,
     SCORE VARCHAR2(2 CHAR),
     CLASSNAME VARCHAR2(32 CHAR),
     PROBABILITY BINARY_DOUBLE,
@@ -117,7 +117,7 @@ SELECT
     a.SCORE,
     'ARTscore',
     a.INSPECTDATE,
-    a.STATUS,
+    a.OUTCOME,
     a.PROBABILITY,
     a.CRYSTALPROBABILITY,
     a.MODEL,
@@ -165,5 +165,9 @@ CREATE SYNONYM CRYSTAL_SEARCH.ARTSCORE_REGIONS FOR CRYSTAL.ARTSCORE_REGIONS;
 CREATE SYNONYM CRYSTAL_SEARCH.ARTSCORE_PICTURES FOR CRYSTAL.ARTSCORE_PICTURES;
 CREATE SYNONYM CRYSTAL_SEARCH.ARTSCORES_BOTH FOR CRYSTAL.ARTSCORES_BOTH;
 
--- What the account may now do: INSERT, UPDATE or DELETE on what is ours alone.
+-- `crystal-search doctor` and the importer look whether somebody has put a trigger on the score table; an account that does not own
+-- the table sees that nowhere else. SYS has to grant it.
+GRANT SELECT ON SYS.DBA_TRIGGERS TO CRYSTAL_SEARCH;
+
+-- What the account may now do: beside reading, INSERT, UPDATE or DELETE on what is ours alone.
 SELECT TABLE_NAME, PRIVILEGE FROM DBA_TAB_PRIVS WHERE GRANTEE = 'CRYSTAL_SEARCH' ORDER BY TABLE_NAME, PRIVILEGE;

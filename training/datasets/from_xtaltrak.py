@@ -8,9 +8,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from crystal_search.classes import class_of_score
 from crystal_search.crystaltrak_names import MalformedNameError, parse_image_name
 from crystal_search.plate import Drop, Well
+from crystal_search.score_codes import ScoreCodes
 from crystal_search.settings import Settings
 from crystal_search.xtaltrak import XtalTrak
 from training.datasets.scored_image import Found, ImageFile, ScoredImage
@@ -100,7 +100,8 @@ def _inspection(
     for name, profile in profiles.items():
         if name in uv_names:
             continue
-        judgements, wrong = _judgements([row for row in rows if row.image_name == name and row.scored_image in (None, name)])
+        of_image = [row for row in rows if row.image_name == name and row.scored_image in (None, name)]
+        judgements, wrong = _judgements(of_image, settings.xtaltrak.score_codes)
         problems |= dict.fromkeys(f"{where}: {line}" for line in wrong)
         if not judgements:
             continue
@@ -129,13 +130,13 @@ def _mate(folder: Path, uv_names: Sequence[str]) -> ImageFile | None:
     return next((ImageFile(folder / name) for name in uv_names if (folder / name).is_file()), None)
 
 
-def _judgements(rows: list[_Row]) -> tuple[list[Judgement], list[str]]:
+def _judgements(rows: list[_Row], codes: ScoreCodes) -> tuple[list[Judgement], list[str]]:
     """What each person said last, and one line for each score that is no class. Rows without a scorer are one person each."""
     last: dict[Any, tuple[tuple[str, int], Judgement]] = {}
     problems: list[str] = []
     for row in rows:
         try:
-            meant = class_of_score(row.score if row.score is not None else "")
+            meant = codes.class_of(row.score)
         except ValueError as error:
             problems.append(f"SCOREID {row.score_id}: {error}")
             continue

@@ -1,5 +1,4 @@
 -- One page of images by key; the ROWNUM subquery also works on 11.2. CASTs give a bind that may be NULL its type.
--- :chromophores has the names of plates, projects and samples with chromophores (P29), each between two line ends; NULL where there are none.
 SELECT *
 FROM (
     SELECT
@@ -10,23 +9,7 @@ FROM (
         i.{I_INSPECTIONS.INSPECTDATE} TAKEN_AT,
         i.{I_INSPECTIONS.COL} PLATE_COLUMN,
         i.{I_INSPECTIONS.I_ROW} PLATE_ROW,
-        i.{I_INSPECTIONS.SUBWELL} SUBWELL_NUMBER,
-        CASE WHEN CAST(:chromophores AS VARCHAR2(4000)) IS NOT NULL AND EXISTS (
-            SELECT 1
-            FROM {PLATES} p
-            LEFT JOIN {PROJECTS} j ON j.{PROJECTS.PROJECT_ID} = p.{PLATES.PROJECT_ID}
-            LEFT JOIN {PLATE_DROPS} d ON d.{PLATE_DROPS.FK_PLATE_ID} = p.{PLATES.PLATE_ID}
-            LEFT JOIN {SAMPLES} n ON n.{SAMPLES.SAMPLE_ID} = d.{PLATE_DROPS.FK_SAMPLE_ID}
-            WHERE p.{PLATES.BARCODE} = i.{I_INSPECTIONS.BARCODEID}
-                AND (
-                    INSTR(:chromophores, CHR(10) || p.{PLATES.BARCODE} || CHR(10)) > 0
-                    OR INSTR(:chromophores, CHR(10) || LOWER(p.{PLATES.BARCODE}) || CHR(10)) > 0
-                    OR INSTR(:chromophores, CHR(10) || j.{PROJECTS.NAME} || CHR(10)) > 0
-                    OR INSTR(:chromophores, CHR(10) || LOWER(j.{PROJECTS.NAME}) || CHR(10)) > 0
-                    OR INSTR(:chromophores, CHR(10) || n.{SAMPLES.SAMPLE_NAME} || CHR(10)) > 0
-                    OR INSTR(:chromophores, CHR(10) || LOWER(n.{SAMPLES.SAMPLE_NAME}) || CHR(10)) > 0
-                )
-        ) THEN 1 ELSE 0 END HAS_CHROMOPHORE
+        i.{I_INSPECTIONS.SUBWELL} SUBWELL_NUMBER
     FROM {I_IMAGES} m
     JOIN {I_INSPECTIONS} i ON i.{I_INSPECTIONS.INSPECTID} = m.{I_IMAGES.INSPECTID}
     WHERE m.{I_IMAGES.INSPECTID} >= :after_inspection

@@ -1,0 +1,2 @@
+-- The largest number of a score.
+SELECT MAX(s.{I_SCORES.SCOREID}) FROM {I_SCORES} s

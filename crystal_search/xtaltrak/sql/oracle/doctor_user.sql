@@ -1,0 +1,2 @@
+-- Who we are there.
+SELECT USER FROM DUAL
