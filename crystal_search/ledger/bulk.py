@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, DateTime, Delete, Dialect, Insert, Update
 from sqlalchemy.dialects import postgresql, sqlite
 
-_SQLITE: Dialect = sqlite.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
-_POSTGRESQL: Dialect = postgresql.dialect(paramstyle="pyformat")
+_SQLITE: Dialect = sqlite.dialect(paramstyle="named")
+_POSTGRESQL: Dialect = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
 _DIALECTS: Mapping[str, Dialect] = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}
 
 
