@@ -30,7 +30,7 @@ from work_generator.files import Disk
 from work_generator.generate import Generator, run_round
 
 _PATIENCE_SECONDS = 60.0
-DROPS = list(product(range(1, 9), range(1, 6), (1,)))
+DROPS = list(product(range(1, 8), range(1, 5), (1,)))
 NAMES = sorted(image_name(*drop) for drop in DROPS)
 SETTINGS = "[generator]\nimages_per_work_unit = 1\npage = 7\n"
 
@@ -46,7 +46,7 @@ def server() -> Iterator[KillablePostgres]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
-    """Forty images in pages of seven, one in a work unit."""
+    """Twenty-eight images in pages of seven, one in a work unit."""
     if request.param == "sqlite":
         return make_lab(tmp_path, DROPS, SETTINGS)
     server: KillablePostgres = request.getfixturevalue("server")
@@ -164,7 +164,7 @@ def test_a_lost_lease_stops_the_slow_one(lab: Lab) -> None:
         generator = Generator(lab.settings, ledger, xtaltrak, lab.grid)
         run_round(Generator(lab.settings, ledger, xtaltrak, lab.grid, store=Slow(generator.files)))
     assert lab.rows("SELECT state FROM work_units WHERE id = (SELECT min(id) FROM work_units)") == [{"state": "packing"}]
-    assert len(lab.grid.submitted) == 5, "the pages that came after it"
+    assert len(lab.grid.submitted) == 3, "the pages that came after it"
 
 
 def test_a_search_is_read_by_one_at_a_time(lab: Lab) -> None:

@@ -128,6 +128,7 @@ class Archive:
         with self._measured.span("generator", start) as rows:
             while self._round(self.settings, ledger):
                 pass
+            self._go_on()
             units_of_a_page = -(-page // a_unit)
             rows.append(min(page * -(-len(self.grid.names) // units_of_a_page), self.images - start))
         if arrived and not waited:
