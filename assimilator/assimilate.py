@@ -26,7 +26,7 @@ from crystal_search.settings import Settings
 _log = logging.getLogger(__name__)
 
 #: Results that are noted together: a transaction of the ledger costs as much as what it notes of a few.
-_GROUP = 16
+GROUP = 32
 
 
 def assimilate(settings: Settings, ledger: Ledger, grid: Grid) -> int:
@@ -61,8 +61,8 @@ def _take_in(settings: Settings, ledger: Ledger, event: Returned | Refused | Gav
 
 def _take_in_returned(settings: Settings, ledger: Ledger, grid: Grid, events: Sequence[Returned]) -> None:
     """Results, a group in one transaction of the ledger."""
-    for start in range(0, len(events), _GROUP):
-        some = events[start : start + _GROUP]
+    for start in range(0, len(events), GROUP):
+        some = events[start : start + GROUP]
         with ledger.read() as connection:
             known = find_work_units(connection, [event.work_unit for event in some])
         accepted = [found for event in some if (found := _stored(settings, ledger, known.get(event.work_unit), event))]

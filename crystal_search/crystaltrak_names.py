@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import date
+
+import msgspec
 
 from crystal_search.plate import Drop, drop_at
 
@@ -16,8 +17,7 @@ class MalformedNameError(ValueError):
     """A file name that is not CrystalTrak's; the message names the field that is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageName:
+class ImageName(msgspec.Struct, frozen=True, gc=False):
     """What a name tells. Imager, barcode, column, row and subwell are certain; inspection number, date and profile inferred."""
 
     file_name: str

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
+import msgspec
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Well:
@@ -56,8 +58,7 @@ def drop_at(barcode: str, column: int, row: int, subwell: int) -> Drop:
     return Drop(barcode, Well(column, row), subwell)
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(msgspec.Struct, frozen=True, gc=False):
     """One imaging of a plate: its number on that plate, from 1, and when it was taken (None: XtalTrak does not say)."""
 
     barcode: str
@@ -65,8 +66,7 @@ class Inspection:
     taken_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class InspectionImage:
+class InspectionImage(msgspec.Struct, frozen=True, gc=False):
     """One image as XtalTrak knows it: the row of I_INSPECTIONS joined with I_IMAGES.
 
     ``inspection_id`` is XtalTrak's INSPECTID, one drop of one inspection; with ``image_name`` it is an image's key.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from crystal_search.ledger import Ledger
 from crystal_search.ledger.writes import ours_among, standing_between
@@ -12,8 +13,7 @@ from crystal_search.xtaltrak.scores import DropNow, ScoreRow, ScoreTable, protec
 _PAGE = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class OnDrop:
+class OnDrop(msgspec.Struct, frozen=True, gc=False):
     """What XtalTrak has of an inspection's drop now, the numbers of the scores that are ours, and of those that somebody changed."""
 
     now: DropNow

@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import msgspec
+
 from crystal_search.errors import TryAgainLater
 from crystal_search.ledger import Ledger
 from crystal_search.ledger.batches import Batch, ScoredImage, batches_in, move_batch, scored_images
@@ -103,7 +105,11 @@ def _read(settings: Settings, ledger: Ledger, batch: Batch) -> list[ScoredImage]
     for number, reason in several.items():
         _log.warning("batch %s: inspection %d: %s", batch.name, number, reason)
     single = (image for image in chosen if image.image.inspection_id not in several)
-    return [replace(image, score=settings.xtaltrak.score_codes.of(image.class_name)) for image in single]
+    return [_with_score(image, settings.xtaltrak.score_codes.of(image.class_name)) for image in single]
+
+
+def _with_score(image: ScoredImage, score: str) -> ScoredImage:
+    return image if image.score == score else msgspec.structs.replace(image, score=score)
 
 
 def write_scores(table: ScoreTable, own_rows: OwnRows, writer: ScoreWriter, batch: Batch, chosen: Sequence[ScoredImage]) -> int:

@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from answering_grid import AnsweringGrid
 from click.testing import CliRunner
 from generator_lab import MODEL_TOML, Lab, TakingGrid, image_name, make_lab, picture
 from sqlalchemy import Engine, event, update
 
+from assimilator.assimilate import assimilate
 from crystal_search.archives import MAX_WORK_UNIT_BYTES
 from crystal_search.errors import SettingsError, TryAgainLater
 from crystal_search.ledger.results import find_work_unit, give_up
@@ -34,6 +36,9 @@ from crystal_search.status import status
 from crystal_search.xtaltrak import XtalTrak, open_xtaltrak
 from crystal_search.xtaltrak.embedded import load_images
 from crystal_search.xtaltrak.images import Key, Page, Protect
+from crystal_search.xtaltrak.scores import ScoreTable
+from finalizer.finalize import finalize_round
+from finalizer.set_autoscore import set_autoscore_round
 from work_generator import files, generate, packing
 from work_generator.cli import work_generator
 
@@ -630,3 +635,43 @@ def test_a_service_stops_cleanly_on_sigterm(tmp_path: Path) -> None:
     assert service.returncode == 0
     assert told.decode().splitlines()[-1].endswith("stopped by a signal")
     assert lab.counts("work_units") == {"submitted": 1}
+
+
+def test_a_search_that_finds_nothing_does_not_read_all_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate, "LOOK_BACK", 2)
+    lab = make_lab(tmp_path, settings='[[search]]\nname = "new"\nbarcode = "NEW*"\n')
+    asked = []
+    original = XtalTrak.find_images
+
+    def note(self: XtalTrak, search: Search, after: Key, limit: int, protect: Protect) -> Page:
+        asked.append(after.inspection_id)
+        return original(self, search, after, limit, protect)
+
+    monkeypatch.setattr(XtalTrak, "find_images", note)
+    for _ in range(3):
+        assert not lab.round()
+    assert asked == [-1, 6 - 2, 6 - 2], "from the beginning once, then from a little before the newest inspection"
+    add_new_plate(lab, 1)
+    lab.round()
+    assert lab.sent_images() == [image_name(1, 1, 1, barcode="NEW1", number=1)]
+
+
+def test_another_model_is_another_pass_and_the_old_scores_stay(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, [(1, 1, 1)])
+    for score in ("clear", "crystals_harvestable"):
+        lab.grid = AnsweringGrid(lab.grid.folder, answer=score)
+        lab.round()
+        with lab.ledger() as ledger, open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
+            table = ScoreTable(xtaltrak, "drop")
+            assimilate(lab.settings, ledger, lab.grid)
+            finalize_round(lab.settings, ledger, table, Stop())
+            assert set_autoscore_round(lab.settings, ledger, table, Stop()) == []
+            rows = table.between(0, 2**62)
+        model = tmp_path / "model" / "model.toml"
+        model.write_text(model.read_text().replace('name = "tiny"', 'name = "better"'))
+    kept = lab.rows(
+        "SELECT model_name, class_name FROM artscores JOIN images ON image_id = images.id JOIN scorings ON scoring_id = scorings.id"
+    )
+    assert [tuple(row.values()) for row in kept] == [("tiny", "clear"), ("better", "crystals_harvestable")]
+    assert [(row.score, row.scorer) for row in rows] == [("23", "ARTscore")], "XtalTrak shows the newer one"
+    assert [row["action"] for row in lab.rows("SELECT action FROM writes ORDER BY id")] == ["insert", "update"], "undo knows the older one"

@@ -22,7 +22,7 @@ from work_generator.files import MAX_IMAGE_BYTES, BareFile, ImageStore, RefusedI
 _log = logging.getLogger("work-generator")
 
 #: Work units that are started, packed and noted together.
-GROUP = 16
+GROUP = 32
 
 
 @dataclass(frozen=True, slots=True)

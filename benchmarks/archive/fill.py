@@ -25,9 +25,12 @@ _CHUNK = 20_000
 PEOPLE = 200
 
 
-def rows() -> Iterator[dict[str, Any]]:
-    """Every image that there could be: INSPECTIDs count them from 1."""
-    generation = 0
+def rows(start: int) -> Iterator[dict[str, Any]]:
+    """Every image that there could be from the ``start``-th, counted from 0, on; INSPECTIDs count them from 1."""
+    yield from islice(_rows_from(start // GENERATION), start % GENERATION, None)
+
+
+def _rows_from(generation: int) -> Iterator[dict[str, Any]]:
     while True:
         for number in range(1, INSPECTIONS + 1):
             for plate in range(PLATES):
@@ -49,7 +52,7 @@ def _inspection(barcode: str, number: int, taken: datetime) -> Iterator[dict[str
 
 def fill(xtaltrak: XtalTrak, start: int, count: int) -> None:
     """Bring the images from the ``start``-th on in, with the statements by which the embedded XtalTrak is loaded."""
-    found = islice(rows(), start, start + count)
+    found = islice(rows(start), count)
     while some := list(islice(found, _CHUNK)):
         plates = {row["barcode"]: {"barcode": row["barcode"]} for row in some}
         inspections = {(row["barcode"], row["number"]): {key: row[key] for key in ("barcode", "number", "taken_at")} for row in some}

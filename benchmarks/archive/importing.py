@@ -39,10 +39,10 @@ class Importer:
             table = ScoreTable(xtaltrak, self.settings.finalizer.protect)
             with self.measured.span("finalizer", start) as finalized:
                 finalize_round(self.settings, self.ledger, table, self.stop)
-                finalized.append(self._images_in(BatchState.APPROVED))
+                finalized += [] if self.stop.is_set() else [self._images_in(BatchState.APPROVED)]
             with self.measured.span("import", start) as imported:
                 mistakes = set_autoscore_round(self.settings, self.ledger, table, self.stop, watch=self.watch)
-                imported += finalized
+                imported += [] if self.stop.is_set() else finalized
         assert not mistakes, mistakes
         shutil.rmtree(self.settings.csv, ignore_errors=True)
         self.written = count_scores(self.settings.xtaltrak.database, table.scorer)

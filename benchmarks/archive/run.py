@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from assimilator.assimilate import GROUP
 from benchmarks.archive.fill import fill
 from benchmarks.archive.importing import Importer
 from benchmarks.archive.report import Report
@@ -28,8 +29,6 @@ from crystal_search.xtaltrak.embedded import create_embedded
 from crystal_search.xtaltrak.images import database_time
 from work_generator.generate import Generator, run_round
 
-#: As the assimilator notes them together.
-_GROUP = 16
 PART = 1_000_000
 _NEW = "RMM3_01_222_ROBO_Test1_Clon1_CI_0000NEW1_001_{day:%y%m%d}_01_01_01_HF_99_030_001_RDI.jpg"
 
@@ -129,6 +128,7 @@ class Archive:
         with self._measured.span("generator", start) as rows:
             while self._round(self.settings, ledger):
                 pass
+            self._go_on()
             units_of_a_page = -(-page // a_unit)
             rows.append(min(page * -(-len(self.grid.names) // units_of_a_page), self.images - start))
         if arrived and not waited:
@@ -146,10 +146,10 @@ class Archive:
         reference = ModelReference(name=model.name, sha256=model.sha256)
         names = list(self.grid.names)
         with self._measured.span("results", start) as rows:
-            for at in range(0, len(names), _GROUP):
+            for at in range(0, len(names), GROUP):
                 self._go_on()
                 with ledger.read() as connection:
-                    known = find_work_units(connection, names[at : at + _GROUP])
+                    known = find_work_units(connection, names[at : at + GROUP])
                 answers = [(unit, answer(unit, reference), "0" * 64) for unit in known.values()]
                 with ledger.begin() as connection:
                     record_results(connection, answers)

@@ -17,12 +17,13 @@ class Measured:
 
     @contextmanager
     def span(self, stage: str, first: int) -> Iterator[list[int]]:
-        """Measures its block, which appends how many rows it had."""
+        """Measures its block, which appends how many rows it had; one that was stopped appends nothing and is left out."""
         rows: list[int] = []
         begun, processor = time.monotonic(), time.process_time()
         yield rows
         seconds, processor = time.monotonic() - begun, time.process_time() - processor
-        self.spans.append(Span(stage=stage, first=first, rows=sum(rows), seconds=seconds, processor_seconds=processor))
+        if rows:
+            self.spans.append(Span(stage=stage, first=first, rows=sum(rows), seconds=seconds, processor_seconds=processor))
 
 
 def line(span: Span) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 from sqlalchemy import Connection, Row, literal, select, update
 
 from crystal_search.errors import UsageError
@@ -26,8 +27,7 @@ class Batch:
     approved_by: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredImage:
+class ScoredImage(msgspec.Struct, frozen=True, gc=False):
     """An image with its ARTscore; ``id`` is the ledger's."""
 
     id: int

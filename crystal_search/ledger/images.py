@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, Connection, Insert, String, Table, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -42,8 +43,7 @@ class Batch:
     asked: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class QueuedImage:
+class QueuedImage(msgspec.Struct, frozen=True, gc=False):
     """An image of ours that is claimed or in a work unit; ``public_id`` (32 hex digits) is the name it travels under."""
 
     id: int

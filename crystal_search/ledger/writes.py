@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from crystal_search.ledger.bulk import execute_many
@@ -48,8 +49,7 @@ class Plan:
         return Action.INSERT if self.before is None else Action.UPDATE
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True, gc=False):
     """A noted write."""
 
     id: int
