@@ -10,6 +10,8 @@ import hashlib
 import logging
 import re
 from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from crystal_search.archives import ArchiveError, Results, read_results
@@ -17,10 +19,14 @@ from crystal_search.atomic import copy_atomically
 from crystal_search.errors import TryAgainLater
 from crystal_search.grid import GaveUp, Grid, Refused, Returned
 from crystal_search.ledger import Ledger
-from crystal_search.ledger.results import KnownWorkUnit, find_work_unit, give_up, record_refusal, record_result
+from crystal_search.ledger.pauses import check_not_paused
+from crystal_search.ledger.results import KnownWorkUnit, find_work_unit, find_work_units, give_up, record_refusal, record_results
 from crystal_search.settings import Settings
 
 _log = logging.getLogger(__name__)
+
+#: Results that are noted together: a transaction of the ledger costs as much as what it notes of a few.
+GROUP = 32
 
 
 def assimilate(settings: Settings, ledger: Ledger, grid: Grid) -> int:
@@ -29,11 +35,17 @@ def assimilate(settings: Settings, ledger: Ledger, grid: Grid) -> int:
     Raises ``TryAgainLater`` when the disk is full or away, or the ledger is; nothing is lost, the grid tells its events again.
     Raises ``SettingsError`` when all work that is left waits for another model or other settings.
     """
+    with ledger.read() as connection:
+        check_not_paused(connection, "assimilate")
     try:
         events = grid.poll()
-        for event in events:
-            _take_in(settings, ledger, event)
-            grid.acknowledge(event)
+        for returned, some in groupby(events, lambda event: isinstance(event, Returned)):
+            if returned:
+                _take_in_returned(settings, ledger, grid, [event for event in some if isinstance(event, Returned)])
+                continue
+            for event in some:
+                _take_in(settings, ledger, event)
+                grid.acknowledge(event)
     except OSError as error:
         raise TryAgainLater(f"{error.filename}: can not be read or written ({error.strerror}); try again later") from error
     return len(events)
@@ -41,39 +53,44 @@ def assimilate(settings: Settings, ledger: Ledger, grid: Grid) -> int:
 
 def _take_in(settings: Settings, ledger: Ledger, event: Returned | Refused | GaveUp) -> None:
     match event:
-        case Returned():
-            _returned(settings, ledger, event)
         case Refused():
             _set_aside(settings, ledger, event.work_unit, event.path, event.reason)
         case GaveUp():
             _gave_up(settings, ledger, event.work_unit, event.reason)
 
 
-def _returned(settings: Settings, ledger: Ledger, event: Returned) -> None:
-    with ledger.read() as connection:
-        unit = find_work_unit(connection, event.work_unit)
+def _take_in_returned(settings: Settings, ledger: Ledger, grid: Grid, events: Sequence[Returned]) -> None:
+    """Results, a group in one transaction of the ledger."""
+    for start in range(0, len(events), GROUP):
+        some = events[start : start + GROUP]
+        with ledger.read() as connection:
+            known = find_work_units(connection, [event.work_unit for event in some])
+        accepted = [found for event in some if (found := _stored(settings, ledger, known.get(event.work_unit), event))]
+        with ledger.begin() as connection:
+            record_results(connection, accepted)
+        for unit, answer, _ in accepted:
+            statuses = Counter(image.status for image in answer.images)
+            _log.info("%s: %s", unit.name, ", ".join(f"{count} {status}" for status, count in sorted(statuses.items())))
+        for event in some:
+            _packed(settings, event.work_unit).unlink(missing_ok=True)
+            grid.acknowledge(event)
+
+
+def _stored(settings: Settings, ledger: Ledger, unit: KnownWorkUnit | None, event: Returned) -> tuple[KnownWorkUnit, Results, str] | None:
+    """What an archive says and its SHA-256, once it is in ``results/``; None when there is nothing to note."""
     if unit is not None and not unit.is_out:  # its failed images may be in another work unit by now
         _log.info("%s: had ended before", unit.name)
-        _packed(settings, unit.name).unlink(missing_ok=True)
-        return
+        return None
     try:
         answer = _answer(unit, event)
     except ArchiveError as error:  # the grid's validator knows the work unit's file, not the ledger
         _set_aside(settings, ledger, event.work_unit, event.path, str(error))
         _gave_up(settings, ledger, event.work_unit, str(error))
-        return
+        return None
     assert unit is not None
-    _accept(settings, ledger, unit, answer, event.path)
-    _packed(settings, unit.name).unlink(missing_ok=True)
-
-
-def _accept(settings: Settings, ledger: Ledger, unit: KnownWorkUnit, answer: Results, path: Path) -> None:
     stored = settings.results / unit.batch / f"{unit.name}.zip"
-    copy_atomically(path, stored)
-    with ledger.begin() as connection:
-        record_result(connection, unit, answer, _sha256(stored))
-    statuses = Counter(image.status for image in answer.images)
-    _log.info("%s: %s", unit.name, ", ".join(f"{count} {status}" for status, count in sorted(statuses.items())))
+    copy_atomically(event.path, stored)
+    return unit, answer, _sha256(stored)
 
 
 def _answer(unit: KnownWorkUnit | None, event: Returned) -> Results:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import date
 
-from crystal_search.plate import Drop, Well
+import msgspec
+
+from crystal_search.plate import Drop, drop_at
 
 _FIELDS = 18
 _EXTENSIONS = ("jpg", "jpeg", "png", "tif", "tiff")
@@ -16,8 +17,7 @@ class MalformedNameError(ValueError):
     """A file name that is not CrystalTrak's; the message names the field that is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageName:
+class ImageName(msgspec.Struct, frozen=True, gc=False):
     """What a name tells. Imager, barcode, column, row and subwell are certain; inspection number, date and profile inferred."""
 
     file_name: str
@@ -42,33 +42,43 @@ def parse_image_name(file_name: str) -> ImageName:
 
     Raises ``MalformedNameError`` with one line that says which field is wrong.
     """
+    match = _NAME.fullmatch(file_name)
+    if match is not None:
+        imager, barcode, inspection, year, month, day, column, row, subwell, profile = match.groups()
+        try:
+            taken_on = date(2000 + int(year), int(month), int(day))
+            drop = drop_at(barcode, int(column), int(row), int(subwell))
+        except ValueError as error:
+            raise MalformedNameError(f"{file_name!r}: {error}") from error
+        if 1 <= drop.subwell <= 26 and int(inspection) >= 1:
+            return ImageName(file_name, int(imager), drop, int(inspection), taken_on, profile)
+    raise MalformedNameError(f"{file_name!r}: {_fault(file_name)}")
+
+
+#: Fields joined by _; those that nobody knows may hold anything else.
+_NAME = re.compile(
+    r"[^_]*_[^_]*_(\d{1,6})_[^_]*_[^_]*_[^_]*_[^_]*_0000([A-Za-z0-9]{1,32})_(\d{1,6})_(\d\d)(\d\d)(\d\d)"
+    r"_(\d{1,6})_(\d{1,6})_(\d{1,6})_([^_]*)_[^_]*_[^_]*_[^_]*_[^_]*\.(?:" + "|".join(_EXTENSIONS) + ")",
+    re.ASCII | re.IGNORECASE | re.DOTALL,
+)
+
+
+def _fault(file_name: str) -> str:
+    """Which field is wrong."""
     stem, _, extension = file_name.rpartition(".")
     if extension.lower() not in _EXTENSIONS:
-        raise MalformedNameError(f"{file_name!r}: not an image's file name")
+        return "not an image's file name"
     fields = stem.split("_")
     if len(fields) != _FIELDS:
-        raise MalformedNameError(f"{file_name!r}: {len(fields)} fields joined by _, a CrystalTrak name has {_FIELDS}")
+        return f"{len(fields)} fields joined by _, a CrystalTrak name has {_FIELDS}"
     if not re.fullmatch(r"0000[A-Za-z0-9]{1,32}", fields[7]):
-        raise MalformedNameError(f"{file_name!r}: field 8 ({fields[7]!r}) is not 0000 and a barcode")
-    barcode = fields[7][4:]
-    imager, inspection, column, row, subwell = (_number(file_name, fields, at) for at in (3, 9, 11, 12, 13))
-    if not re.fullmatch(r"\d{6}", fields[9]):
-        raise MalformedNameError(f"{file_name!r}: field 10 ({fields[9]!r}) is not a date yymmdd")
-    try:
-        taken_on = date(2000 + int(fields[9][:2]), int(fields[9][2:4]), int(fields[9][4:]))
-        well = Well(column, row)
-    except ValueError as error:
-        raise MalformedNameError(f"{file_name!r}: {error}") from error
-    if not 1 <= subwell <= 26:
-        raise MalformedNameError(f"{file_name!r}: field 13 ({fields[12]!r}) is not a subwell")
-    if inspection < 1:
-        raise MalformedNameError(f"{file_name!r}: field 9 ({fields[8]!r}) is not an inspection number")
-    return ImageName(file_name, imager, Drop(barcode, well, subwell), inspection, taken_on, fields[13])
-
-
-def _number(file_name: str, fields: list[str], position: int) -> int:
-    """The whole number in field ``position`` (from 1)."""
-    text = fields[position - 1]
-    if not (text.isascii() and text.isdigit() and len(text) <= 6):
-        raise MalformedNameError(f"{file_name!r}: field {position} ({text!r}) is not a number")
-    return int(text)
+        return f"field 8 ({fields[7]!r}) is not 0000 and a barcode"
+    for position in (3, 9, 11, 12, 13):
+        text = fields[position - 1]
+        if not (text.isascii() and text.isdigit() and len(text) <= 6):
+            return f"field {position} ({text!r}) is not a number"
+    if not re.fullmatch(r"\d{6}", fields[9], re.ASCII):
+        return f"field 10 ({fields[9]!r}) is not a date yymmdd"
+    if not 1 <= int(fields[12]) <= 26:
+        return f"field 13 ({fields[12]!r}) is not a subwell"
+    return f"field 9 ({fields[8]!r}) is not an inspection number"

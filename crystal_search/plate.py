@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+
+import msgspec
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,8 +52,13 @@ class Drop:
         return f"{self.well.label}{chr(96 + self.subwell) if 1 <= self.subwell <= 26 else f'.{self.subwell}'}"
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
+@lru_cache(maxsize=32_768)
+def drop_at(barcode: str, column: int, row: int, subwell: int) -> Drop:
+    """The drop of that plate and place; the same object again while an archive's rows of it go by."""
+    return Drop(barcode, Well(column, row), subwell)
+
+
+class Inspection(msgspec.Struct, frozen=True, gc=False):
     """One imaging of a plate: its number on that plate, from 1, and when it was taken (None: XtalTrak does not say)."""
 
     barcode: str
@@ -58,8 +66,7 @@ class Inspection:
     taken_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class InspectionImage:
+class InspectionImage(msgspec.Struct, frozen=True, gc=False):
     """One image as XtalTrak knows it: the row of I_INSPECTIONS joined with I_IMAGES.
 
     ``inspection_id`` is XtalTrak's INSPECTID, one drop of one inspection; with ``image_name`` it is an image's key.

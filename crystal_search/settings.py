@@ -24,13 +24,13 @@ FILE_NAME = "crystal-search.toml"
 FILE_VARIABLE = "CRYSTAL_SEARCH_SETTINGS"
 
 
-def _identifier(name: str) -> str:
+def check_identifier(name: str) -> str:
     if not re.fullmatch(r"[A-Z][A-Z0-9_$#]{0,29}(\.[A-Z][A-Z0-9_$#]{0,29})?", name):
         raise ValueError(f"{name!r} is not a database name: capital letters, digits, _ $ # only, 30 at most, with one dot for a schema")
     return name
 
 
-Identifier = Annotated[str, AfterValidator(_identifier)]
+Identifier = Annotated[str, AfterValidator(check_identifier)]
 
 
 def _scored_class(name: str) -> str:
@@ -65,6 +65,12 @@ class XtalTrak(_Section):
     names: dict[Identifier, Identifier] = Field(
         default_factory=dict,
         description="Table and column names that differ from the default, as DEFAULT = 'YOURS' (tables: I_SCORES, columns: I_SCORES.SCORE).",
+    )
+    queries_per_second: Annotated[float, Field(ge=0.1)] | None = Field(
+        None, description="Each of our programs asks the database no more often than this, on average; empty: no limit."
+    )
+    rows_per_second: Annotated[float, Field(ge=100)] | None = Field(
+        None, description="Each of our programs reads and writes no more rows than this, on average; empty: no limit."
     )
     um_per_px: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(
         default_factory=lambda: {"HF": 1.131},
@@ -147,12 +153,26 @@ class Search(_Section):
     taken_to: date | None = Field(None, description="Last day of inspection.")
     imagers: list[int] = Field(default_factory=list, description="Imager numbers (field 3 of the file name).")
     only_unscored: bool = Field(True, description="Leave out drops that a person has scored.")
+    chromophores: list[Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=list,
+        description="Plates (barcodes), samples and projects with chromophores, on which UV says little (P29): there chromophore_profiles count.",
+    )
+    chromophore_profiles: list[str] = Field(
+        default_factory=list,
+        description="Image profiles on those plates, such as that of the colour images; empty: they are left to people.",
+    )
     priority: Literal["realtime", "archive"] = Field("archive", description="Real-time work goes before the archive.")
 
     @model_validator(mode="after")
     def _days_in_order(self) -> Self:
         if self.taken_from and self.taken_to and self.taken_from > self.taken_to:
             raise ValueError("taken_from is after taken_to: nothing would ever be found")
+        return self
+
+    @model_validator(mode="after")
+    def _chromophores_fit(self) -> Self:
+        if self.chromophore_profiles and not self.chromophores:
+            raise ValueError("chromophore_profiles without chromophores: name the plates, samples or projects that they are for")
         return self
 
 
@@ -213,6 +233,18 @@ class Finalizer(_Section):
         description="A person's score keeps ours out of the score table for the whole drop (every inspection), or for that image only.",
     )
     rows_per_transaction: Annotated[int, Field(ge=1, le=500)] = Field(500, description="Rows written under one lock.")
+    own_table: bool = Field(
+        False,
+        description="Every ARTscore, a withheld one too, also goes into ARTSCORES, a table of our own in XtalTrak (`crystal-search dba-script`).",
+    )
+    regions: bool = Field(False, description="The best regions of every image also go into ARTSCORE_REGIONS, another one.")
+    pictures: Literal["off", "files", "database"] = Field(
+        "off",
+        description="The pictures with the best regions drawn: files beside the images, named <image>_ARTscore_<batch>.jpg, or rows of ARTSCORE_PICTURES.",
+    )
+    picture_folder: Path | None = Field(
+        None, description="Where picture files go, as <folder>/<barcode>/<inspection number>/; empty: beside the images."
+    )
 
 
 class Retention(_Section):
@@ -344,6 +376,8 @@ def _resolve(settings: Settings, base: Path) -> Settings:
     }
     if settings.scoring.model is not None:
         changes["scoring"] = settings.scoring.model_copy(update={"model": base / settings.scoring.model})
+    if settings.finalizer.picture_folder is not None:
+        changes["finalizer"] = settings.finalizer.model_copy(update={"picture_folder": base / settings.finalizer.picture_folder})
     boinc = {key: base / path for key, path in (("project", settings.boinc.project), ("inbox", settings.boinc.inbox)) if path is not None}
     changes["boinc"] = settings.boinc.model_copy(update=boinc)
     return settings.model_copy(update=changes)

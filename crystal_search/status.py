@@ -19,6 +19,7 @@ from crystal_search.grid.boinc import BoincProgress
 from crystal_search.grid.boinc_server import ServerStatus, read_server_status
 from crystal_search.ledger import open_existing_ledger
 from crystal_search.ledger.pace import Pace, read_pace
+from crystal_search.ledger.pauses import Pause, paused
 from crystal_search.ledger.results import utc_now
 from crystal_search.ledger.schema import BatchState, ImageState, WorkUnitState, batches, images, refusals, work_units, writes
 from crystal_search.settings import Settings, load_settings
@@ -76,6 +77,7 @@ class Status:
     last_writes: list[WrittenBatch]
     waiting: list[WaitingBatch]
     pace: Pace
+    paused: list[Pause]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ def read_status(connection: Connection) -> Status:
         last_writes=[WrittenBatch(name, state, rows, at.isoformat(sep=" ", timespec="seconds")) for name, state, rows, at in written],
         waiting=[WaitingBatch(name, state, search, _NEXT[BatchState(state)].format(batch=name)) for name, state, search in waiting],
         pace=read_pace(connection, utc_now()),
+        paused=paused(connection),
     )
 
 
@@ -164,12 +167,15 @@ def _tables(status: Status, boinc: BoincStatus | None) -> list[Table]:
 
     stages = (("Images", status.images), ("Work units", status.work_units), ("Batches", status.batches))
     made = [table(title, ["state", "count"], [[state, count] for state, count in counts.items() if count]) for title, counts in stages]
+    if status.paused:
+        lines: list[list[object]] = [[p.what, p.by, p.since.isoformat(sep=" ", timespec="minutes")] for p in status.paused]
+        made.insert(0, table("Paused, until crystal-search resume", ["what", "by", "since (UTC)"], lines))
     if status.pace.images:
         made.append(table("Pace of the last 24 hours", ["what", "count"], _pace_rows(status.pace)))
     if boinc:
         made.append(table("BOINC", ["what", "count"], _boinc_rows(boinc)))
     if status.waiting:
-        lines: list[list[object]] = [[w.batch, w.state, w.search, w.next] for w in status.waiting]
+        lines = [[w.batch, w.state, w.search, w.next] for w in status.waiting]
         made.append(table(f"Batches on the way (the first {_LAST})", ["batch", "state", "search", "next"], lines))
     for title, reasons in (("Images that stopped", status.reasons), ("Results that were refused", status.refused_results)):
         if reasons:

@@ -38,6 +38,10 @@ COLUMNS = (*_FACTS, "present_score", "present_scorer", "decision")
 _MAX_BYTES = 64 * 1024 * 1024  # 10 000 images make 3 MB
 
 
+#: The scored images of a batch and what the ledger says of them, by inspection and image name.
+_Expected = dict[tuple[str, ...], tuple[ScoredImage, tuple[str, ...]]]
+
+
 class BatchCsvError(CrystalSearchError):
     """A batch's CSV that is not what the finalizer wrote; the message names the first line that is wrong."""
 
@@ -60,7 +64,7 @@ def read_batch_csv(path: Path, expected: Sequence[ScoredImage]) -> list[ScoredIm
     lines = csv_lines(path)
     if not lines or tuple(lines[0]) != COLUMNS:
         raise _error(path, f"the first line is not {','.join(COLUMNS)}")
-    images = {_facts(scored)[:2]: scored for scored in expected}
+    images = {facts[:2]: (scored, facts) for scored in expected if (facts := _facts(scored))}
     chosen: list[ScoredImage] = []
     seen: set[tuple[str, ...]] = set()
     for number, line in enumerate(lines[1:], 2):
@@ -96,23 +100,30 @@ def csv_lines(path: Path) -> list[list[str]]:
         raise _error(path, f"is not a readable CSV file ({error})") from error
 
 
-def _checked(path: Path, number: int, line: list[str], images: dict[tuple[str, ...], ScoredImage]) -> ScoredImage:
+def _checked(path: Path, number: int, line: list[str], images: _Expected) -> ScoredImage:
     """The image that a line is about, after comparing them."""
     if len(line) != len(COLUMNS):
         raise _error(path, f"line {number}: {len(line)} columns, not {len(COLUMNS)}")
+    scored, facts = images.get(tuple(line[:2]), (None, ()))
+    if scored is None or tuple(line[: len(_FACTS)]) != facts:
+        _compare(path, number, line, scored, facts)
+        assert scored is not None
+    if not says_write(line) and line[-1].partition(":")[0].strip() != WITHHOLD.partition(":")[0]:
+        raise _error(path, f"line {number}: decision is {line[-1][:80]!r}, not '{WRITE}', 'withhold' or '{WITHHOLD}...'")
+    return scored
+
+
+def _compare(path: Path, number: int, line: list[str], scored: ScoredImage | None, facts: tuple[str, ...]) -> None:
+    """Find what a line says that the ledger does not."""
     try:
         class_of_score(line[_FACTS.index("score")])
     except ValueError as error:
         raise _error(path, f"line {number}: {error}") from error
-    scored = images.get(tuple(line[:2]))
     if scored is None:
         raise _error(path, f"line {number}: {line[1][:80]!r} of inspection {line[0][:20]} is no scored image of this batch")
-    for column, ours, theirs in zip(_FACTS, _facts(scored), line, strict=False):
+    for column, ours, theirs in zip(_FACTS, facts, line, strict=False):
         if ours != theirs and not (column == "score" and class_of_score(ours) == class_of_score(theirs)):
             raise _error(path, f"line {number}: {column} is {theirs[:80]!r}, the ledger has {ours!r}")
-    if not says_write(line) and line[-1].partition(":")[0].strip() != WITHHOLD.partition(":")[0]:
-        raise _error(path, f"line {number}: decision is {line[-1][:80]!r}, not '{WRITE}', 'withhold' or '{WITHHOLD}...'")
-    return scored
 
 
 def _facts(scored: ScoredImage) -> tuple[str, ...]:

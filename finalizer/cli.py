@@ -24,8 +24,11 @@ from crystal_search.xtaltrak import open_xtaltrak
 from crystal_search.xtaltrak.scores import ScoreTable
 from finalizer.batch_csv import BatchCsvError, csv_lines, says_write
 from finalizer.finalize import finalize_round
+from finalizer.own_copies import counts_line
+from finalizer.reconcile import reconcile as compare
 from finalizer.set_autoscore import difference, set_autoscore_round
 from finalizer.undo import undo_batch
+from finalizer.watch import Watch
 
 _settings_option = click.option(
     "--settings", "settings_file", type=click.Path(path_type=Path), help="Settings file; default crystal-search.toml."
@@ -127,7 +130,7 @@ def _import_loop(settings: Settings, ledger: Ledger, once: bool) -> None:
     log = logging.getLogger("set-autoscore")
     known: set[str] = set()
     warned: set[str] = set()
-    guard = WriteGuard(settings.xtaltrak)
+    guard, watch = WriteGuard(settings.xtaltrak), Watch()
 
     def warn(line: str) -> None:
         if line not in warned:
@@ -137,7 +140,7 @@ def _import_loop(settings: Settings, ledger: Ledger, once: bool) -> None:
     def one_round(stop: Stop) -> None:
         with _score_table(settings) as table:
             guard.check(table.xtaltrak)
-            mistakes = set(set_autoscore_round(settings, ledger, table, stop, once, warn))
+            mistakes = set(set_autoscore_round(settings, ledger, table, stop, once, warn, watch))
         if mistakes and once:
             raise CrystalSearchError("\n".join(sorted(mistakes)))
         for line in sorted(mistakes - known):
@@ -158,6 +161,20 @@ def undo(batch: str, settings_file: Path | None) -> None:
         undone = undo_batch(settings, ledger, table, batch)
     for line in undone.left:
         click.echo(line)
-    click.echo(f"batch {batch}: {undone.taken_back} rows taken back, {len(undone.left)} left")
+    beside = f"; of ours: {counts_line(undone.copies)} removed" if any(undone.copies.values()) else ""
+    click.echo(f"batch {batch}: {undone.taken_back} rows taken back, {len(undone.left)} left{beside}")
     if undone.left:
+        raise click.exceptions.Exit(EXIT_SOME_FAILED)
+
+
+@click.command("reconcile")
+@_settings_option
+@click.option("--repair", is_flag=True, help="Mend what is ours; what somebody changed stays as it is.")
+def reconcile(settings_file: Path | None, repair: bool) -> None:
+    """Compare the ledger with XtalTrak: rows of ours that vanished or were changed, and rows that nobody noted."""
+    settings = load_settings(settings_file)
+    with open_existing_ledger(settings.ledger_url) as ledger, _score_table(settings) as table:
+        found = compare(settings, ledger, table, repair, click.echo)
+    click.echo(found.summary(repair))
+    if found.to_leave or found.to_mend > found.mended:
         raise click.exceptions.Exit(EXIT_SOME_FAILED)

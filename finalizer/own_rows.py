@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+
+import msgspec
 
 from crystal_search.ledger import Ledger
 from crystal_search.ledger.writes import ours_among, standing_between
-from crystal_search.xtaltrak.scores import ScoreRow, ScoreTable, protecting_row
+from crystal_search.xtaltrak.scores import DropNow, ScoreRow, ScoreTable, protecting_row
 
 _PAGE = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class OnDrop:
-    """Every score on a drop, and the numbers of those that are ours."""
+class OnDrop(msgspec.Struct, frozen=True, gc=False):
+    """What XtalTrak has of an inspection's drop now, the numbers of the scores that are ours, and of those that somebody changed."""
 
-    rows: tuple[ScoreRow, ...]
+    now: DropNow
     own: frozenset[int]
+    changed: frozenset[int]
+
+    @property
+    def rows(self) -> Sequence[ScoreRow]:
+        return self.now.rows
+
+
+def _on_drop(now: DropNow, ours: frozenset[int], changed: frozenset[int]) -> OnDrop:
+    numbers = {row.score_id for row in now.rows}
+    return OnDrop(now, ours & numbers, changed & numbers)
 
 
 class OwnRows:
@@ -27,16 +37,19 @@ class OwnRows:
         self._ledger = ledger
         self._table = table
 
-    def on_drop(self, inspection_id: int, undone_too: bool = False) -> OnDrop | None:
-        """The scores on an inspection's drop; None when XtalTrak has no such inspection. ``undone_too``: see ``ours_among``."""
-        rows = self._table.of_drop(inspection_id)
-        if rows is None:
-            return None
-        named = [row for row in rows if row.scorer == self._table.scorer]
-        if not named:
-            return OnDrop(tuple(rows), frozenset())
-        with self._ledger.read() as connection:
-            return OnDrop(tuple(rows), ours_among(connection, named, undone_too))
+    def on_drops(self, inspection_ids: Collection[int], undone_too: bool = False) -> dict[int, OnDrop | None]:
+        """What is on the drop of each of those inspections; None where XtalTrak has no such inspection.
+
+        ``undone_too``: see ``ours_among``.
+        """
+        found = self._table.of_drops(inspection_ids)
+        named = {row.score_id: row for now in found.values() if now for row in now.rows if row.scorer == self._table.scorer}
+        ours: frozenset[int] = frozenset()
+        changed = ours
+        if named:
+            with self._ledger.read() as connection:
+                ours, changed = ours_among(connection, named.values(), undone_too)
+        return {number: None if now is None else _on_drop(now, ours, changed) for number, now in found.items()}
 
     def foreign(self) -> list[tuple[int, int]]:
         """Number and inspection of the rows under our scorer's name that we did not write."""
@@ -54,13 +67,14 @@ class OwnRows:
         numbers = {number for number, _ in foreign}
         inspections = {inspection_id for _, inspection_id in foreign}
         inspections |= {row.inspection_id for row in self._table.displaced() if row.score_id not in numbers}
+        return self.kept_out(inspections)
+
+    def kept_out(self, inspections: Collection[int]) -> list[tuple[ScoreRow, frozenset[int]]]:
+        """Our rows that somebody's score keeps out, on the drops of those inspections; with each the numbers of our rows on its drop."""
         found: dict[int, tuple[ScoreRow, frozenset[int]]] = {}
-        for inspection_id in sorted(inspections):
-            on_drop = self.on_drop(inspection_id)
-            if on_drop is None:
-                continue
-            for row in on_drop.rows:
-                if row.score_id in on_drop.own and self._is_kept_out(on_drop, row):
+        for on_drop in self.on_drops(inspections).values():
+            for row in on_drop.rows if on_drop else ():
+                if on_drop and row.score_id in on_drop.own and self._is_kept_out(on_drop, row):
                     found[row.score_id] = (row, on_drop.own)
         return [found[number] for number in sorted(found)]
 

@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from crystal_search.errors import SettingsError, TryAgainLater
 from crystal_search.ledger import Ledger
-from crystal_search.ledger.schema import WriteState
 from crystal_search.ledger.writes import (
     Action,
     Plan,
@@ -22,6 +21,7 @@ from crystal_search.ledger.writes import (
     note_plans,
     note_removing,
     outcome,
+    settle_plans,
     unsettled,
     written_as,
     written_by,
@@ -92,7 +92,7 @@ class ScoreWriter:
             pending = unsettled(connection)
         settled: list[tuple[Write, ScoreRow | None]] = []
         for some in chunks(pending, self._rows):
-            rows = [self._table.row(write.plan.after.score_id) for write in some]
+            rows = self._rows_now([write.plan.after.score_id for write in some])
             outcomes = [(write, outcome(write, row)) for write, row in zip(some, rows, strict=True)]
             with self._ledger.begin() as connection:
                 note_outcomes(connection, outcomes)
@@ -101,21 +101,37 @@ class ScoreWriter:
             ]
         return settled
 
+    def _rows_now(self, numbers: Sequence[int]) -> list[ScoreRow | None]:
+        """The row that has each number; numbers that were given out together are read together."""
+        if max(numbers) - min(numbers) > 2 * len(numbers):
+            return [self._table.row(number) for number in numbers]
+        found = {row.score_id: row for row in self._table.between(min(numbers), max(numbers))}
+        return [found.get(number) for number in numbers]
+
     def write(self, batch_id: int, plans: Sequence[Plan]) -> set[int]:
         """Make the planned writes, as far as nobody was quicker; returns the ledger's ids of the images that were written."""
         with self._ledger.begin() as connection:
             note_plans(connection, batch_id, plans)
-        with self._table.locked():
-            self._table.insert((plan.after, plan.own) for plan in plans if plan.before is None)
-            self._table.update((plan.before, plan.after, plan.own) for plan in plans if plan.before is not None)
-        return {write.plan.image_id for write, _ in self.settle() if write.state is WriteState.WRITTEN}
+        for some in chunks(plans, self._rows):
+            with self._table.locked():
+                self._table.insert((plan.after, plan.own) for plan in some if plan.before is None)
+                self._table.update((plan.before, plan.after, plan.own) for plan in some if plan.before is not None)
+        rows = self._rows_now([plan.after.score_id for plan in plans])
+        written = [plan for plan, row in zip(plans, rows, strict=True) if row == plan.after]
+        missed = [plan.after.score_id for plan, row in zip(plans, rows, strict=True) if row != plan.after]
+        with self._ledger.begin() as connection:
+            settle_plans(connection, [plan.after.score_id for plan in written], missed)
+        return {plan.image_id for plan in written}
 
     def take_out_displaced(self, foreign: Sequence[tuple[int, int]]) -> int:
         """Take our rows out where a person has scored since (rule 3); returns how many there were.
 
         ``foreign`` are the rows under our name that are not ours: they count as people's.
         """
-        displaced = self._own_rows.displaced(foreign)
+        return self.take_out(self._own_rows.displaced(foreign))
+
+    def take_out(self, displaced: Sequence[tuple[ScoreRow, frozenset[int]]]) -> int:
+        """Take those rows of ours out, each with the numbers of our rows on its drop, where somebody has scored; how many there were."""
         for some in chunks(displaced, self._rows):
             with self._ledger.begin() as connection:
                 note_removing(connection, written_as(connection, (row.score_id for row, _ in some)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from crystal_search.errors import TryAgainLater, UsageError
@@ -10,6 +11,7 @@ from crystal_search.ledger.batches import batch_named, move_batch
 from crystal_search.ledger.schema import BatchState
 from crystal_search.settings import Settings
 from crystal_search.xtaltrak.scores import ScoreTable
+from finalizer.own_copies import OwnCopies
 from finalizer.own_rows import OwnRows
 from finalizer.score_writer import ScoreWriter, only_writer
 from finalizer.set_autoscore import LOCK_FILE
@@ -17,10 +19,11 @@ from finalizer.set_autoscore import LOCK_FILE
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """How many rows were taken back, and one line for each that was left because it changed since."""
+    """How many rows were taken back, how much of what is ours alone, and a line for each row or file left because it changed since."""
 
     taken_back: int
     left: tuple[str, ...]
+    copies: Counter[str]
 
 
 def undo_batch(settings: Settings, ledger: Ledger, table: ScoreTable, name: str) -> Undone:
@@ -40,5 +43,7 @@ def undo_batch(settings: Settings, ledger: Ledger, table: ScoreTable, name: str)
             if not move_batch(connection, batch, BatchState.UNDONE):
                 raise TryAgainLater(f"batch {name}: another program moved it at the same moment, nothing was taken back; try again")
         taken_back, left = writer.take_back(batch.id)
-    lines = (f"left {write.plan.after.image_name} (SCOREID {write.plan.after.score_id}): it changed since" for write in left)
-    return Undone(taken_back, tuple(lines))
+        copies, files = OwnCopies(settings, ledger, table.artscores).take_back(batch)
+    lines = [f"left {write.plan.after.image_name} (SCOREID {write.plan.after.score_id}): it changed since" for write in left]
+    lines += [f"left {path}: it is not as we wrote it" for path in files]
+    return Undone(taken_back, tuple(lines), copies)

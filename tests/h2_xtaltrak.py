@@ -25,7 +25,7 @@ import jpype
 
 from crystal_search.errors import CrystalSearchError, SettingsError, TryAgainLater
 from crystal_search.xtaltrak import Params
-from crystal_search.xtaltrak.names import resolve_names
+from crystal_search.xtaltrak.names import DEFAULT_NAMES, resolve_names, statement
 from crystal_search.xtaltrak.oracle import OracleXtalTrak
 
 JAR = Path("/usr/share/java/h2.jar")
@@ -35,7 +35,10 @@ DATA = Path(__file__).parent / "data"
 NOT_ON_H2 = {
     "score_lock": "H2 has no LOCK TABLE",
     "session": "H2 has no ALTER SESSION",
+    "create_artscores_own": "H2 has no WITH CHECK OPTION",
 }
+#: Those that make our own tables, in order; every lab has run them.
+OWN_TABLES = ("create_artscores", "create_artscores_index", "create_artscore_regions", "create_artscore_pictures", "create_artscores_both")
 
 _numbers = count()
 _BIND = re.compile(r":([a-z][a-z0-9_]*)")
@@ -166,7 +169,10 @@ class H2Lab:
     def __init__(self, lock_seconds: float = 30.0, dictionary: bool = False) -> None:
         self._url = f"jdbc:h2:mem:lab{next(_numbers)};MODE=Oracle;DB_CLOSE_DELAY=-1;LOCK_TIMEOUT={int(lock_seconds * 1000)}"
         self._keeper = self.connect()
-        for sql in [*statements_of(DATA / "oracle_schema.sql"), *(statements_of(DATA / "oracle_dictionary.sql") if dictionary else [])]:
+        names = {**DEFAULT_NAMES, "SCORER": "'ARTscore'"}
+        own = [re.sub(r"^--.*\n", "", statement("oracle", name, names)) for name in OWN_TABLES]
+        known = statements_of(DATA / "oracle_dictionary.sql") if dictionary else []
+        for sql in (*statements_of(DATA / "oracle_schema.sql"), *own, *known):
             self._keeper.execute(sql)
         self._keeper.execute("CREATE TABLE H2_SCORE_LOCK (ONE_ROW NUMBER(1) PRIMARY KEY)")
         self._keeper.execute("INSERT INTO H2_SCORE_LOCK VALUES (1)")
@@ -194,6 +200,8 @@ class H2Lab:
         """An empty lab again, quicker than another one."""
         for table in ("I_SCORES", "I_IMAGES", "I_INSPECTIONS", "I_PLATE_INSPECTIONS", "PLATE_DROPS", "SAMPLES", "PLATES", "PROJECTS"):
             self._keeper.execute(f"DELETE FROM {table}")
+        for table in ("ARTSCORES", "ARTSCORE_REGIONS", "ARTSCORE_PICTURES"):
+            self._keeper.execute(f"DELETE FROM {table}")
         self._keeper.execute("ALTER SEQUENCE ARTSCORE_SEQ RESTART WITH 1000000001")
         self._keeper.commit()
 
@@ -219,6 +227,8 @@ def _bind(prepared: Any, names: list[str], params: Mapping[str, Any]) -> None:
         value = params[name]
         if isinstance(value, bool | int):
             value = jpype.JLong(int(value))
+        elif isinstance(value, bytes):
+            value = jpype.JArray(jpype.JByte)(value)
         prepared.setObject(number, value)
 
 
@@ -245,6 +255,10 @@ def _value(value: Any) -> Any:
         return int(value)
     if kind == "org.h2.jdbc.JdbcClob":
         return str(value.getSubString(1, int(value.length())))
+    if kind == "org.h2.jdbc.JdbcBlob":
+        return bytes(value.getBytes(1, int(value.length())))
+    if kind == "java.lang.Double":
+        return float(value)
     raise TypeError(f"H2 gave a {kind}")
 
 

@@ -1,6 +1,6 @@
 """A live Oracle for the acceptance kit: two accounts of its own, made and dropped; docs/how-to/oracle.md says how to run it.
 
-One account owns XtalTrak's tables, the other is ours with no more than what ``docs/how-to/oracle-dba.sql`` grants. NOT YET RUN
+One account owns XtalTrak's tables, the other is ours with no more than what ``crystal-search dba-script`` grants. NOT YET RUN
 against a live Oracle.
 """
 
@@ -11,7 +11,6 @@ import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import oracledb
@@ -19,11 +18,12 @@ from h2_xtaltrak import DATA, statements_of
 
 from crystal_search import settings
 from crystal_search.xtaltrak import open_xtaltrak
+from crystal_search.xtaltrak.dba import dba_script
 from crystal_search.xtaltrak.names import tables
 from crystal_search.xtaltrak.oracle import OracleXtalTrak
 from crystal_search.xtaltrak.oracle_connection import pool_of
 
-DBA = Path(__file__).parents[1] / "docs" / "how-to" / "oracle-dba.sql"
+OWN = ("ARTSCORES", "ARTSCORE_REGIONS", "ARTSCORE_PICTURES")
 DSN, USER, PASSWORD = (f"CRYSTAL_SEARCH_ORACLE_{what}" for what in ("DSN", "USER", "PASSWORD"))
 
 
@@ -80,7 +80,7 @@ class LiveLab:
         for sql in statements_of(DATA / "oracle_schema.sql"):
             if not sql.startswith("CREATE SEQUENCE"):  # the DBA's script makes it
                 self._keeper.execute(sql)
-        for sql in dba_statements(self.owner, self.account, self.password):
+        for sql in dba_statements(self.section, self.owner, self.account, self.password):
             self._keeper.execute(sql)
 
     @property
@@ -115,7 +115,7 @@ class LiveLab:
         connection.execute("INSERT INTO I_SCORES VALUES (99, 99, '11', SYSDATE, NULL, 'Berta')")
 
     def clear(self) -> None:
-        for table in ("I_SCORES", "I_IMAGES", "I_INSPECTIONS", "I_PLATE_INSPECTIONS", "PLATE_DROPS", "SAMPLES", "PLATES", "PROJECTS"):
+        for table in ("I_SCORES", "I_IMAGES", "I_INSPECTIONS", "I_PLATE_INSPECTIONS", "PLATE_DROPS", "SAMPLES", "PLATES", "PROJECTS", *OWN):
             self._keeper.execute(f"DELETE FROM {table}")
         self._keeper.commit()
 
@@ -127,11 +127,7 @@ class LiveLab:
         self._keeper.close()
 
 
-def dba_statements(owner: str, account: str, password: str) -> list[str]:
+def dba_statements(section: settings.XtalTrak, owner: str, account: str, password: str) -> list[str]:
     """What the DBA runs, for these accounts."""
-    made = []
-    for sql in statements_of(DBA):
-        filled = re.sub(r"\bXTALTRAK\b", owner, sql)
-        filled = re.sub(r"\bCRYSTAL_SEARCH\b", account, filled)
-        made.append(filled.replace("change-this", password))
-    return made
+    text = re.sub(r"^\s*--.*\n?", "", dba_script(section, owner, account), flags=re.MULTILINE)
+    return [part.strip().replace("change-this", password) for part in text.split(";") if part.strip()]

@@ -12,14 +12,19 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, insert, select, text
 
+import crystal_search.ledger
 from crystal_search.errors import CrystalSearchError, SettingsError, TryAgainLater
 from crystal_search.ledger import Ledger, open_ledger
+from crystal_search.ledger.images import Cursor, take_cursor
 from crystal_search.ledger.results import utc_now
 from crystal_search.ledger.schema import metadata, scorings
+from crystal_search.xtaltrak.images import Key
 
 
 def url(folder: Path) -> str:
@@ -45,6 +50,22 @@ def test_migrations_make_exactly_the_tables_of_the_schema(tmp_path: Path) -> Non
 def test_alembic_finds_nothing_to_migrate(tmp_path: Path) -> None:
     with open_ledger(url(tmp_path)) as ledger, ledger.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata) == []
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "ledger.sqlite"
+    path.parent.mkdir()
+    old = create_engine(f"sqlite:///{path}")
+    config = Config()
+    config.set_main_option("script_location", str(Path(crystal_search.ledger.__file__).parent / "migrations"))
+    with old.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("INSERT INTO scorings VALUES (1, 'm', 'x', '{}', '2026-01-01 00:00:00')"))
+        connection.execute(text("INSERT INTO cursors VALUES (1, 's', 5, 'name')"))
+    old.dispose()
+    with open_ledger(url(tmp_path)) as ledger, ledger.begin() as connection:
+        assert take_cursor(connection, 1, "s", "a/1") == Cursor(Key(5, "name"), at_end=False)
 
 
 def open_together(ledger_url: str, together: Barrier) -> None:
@@ -109,7 +130,7 @@ def test_a_locked_ledger_is_one_line_and_try_again_later(tmp_path: Path, monkeyp
 
 def test_foreign_keys_are_enforced(tmp_path: Path) -> None:
     with open_ledger(url(tmp_path)) as ledger, pytest.raises(Exception, match="FOREIGN KEY"), ledger.begin() as connection:
-        connection.execute(text("INSERT INTO cursors VALUES (77, 'x', 1, 'y')"))
+        connection.execute(text("INSERT INTO cursors (scoring_id, search_sha256, inspection_id, image_name) VALUES (77, 'x', 1, 'y')"))
 
 
 @pytest.mark.parametrize(

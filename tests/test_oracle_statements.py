@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from h2_xtaltrak import NOT_ON_H2, H2Lab, H2XtalTrak
+from h2_xtaltrak import NOT_ON_H2, OWN_TABLES, H2Lab, H2XtalTrak
 from live_oracle import LiveLab
 
 from crystal_search.errors import CrystalSearchError, TryAgainLater
 from crystal_search.settings import Search
 from crystal_search.settings import XtalTrak as Section
+from crystal_search.xtaltrak.artscores import Artscore, ArtscoreTable, Region
 from crystal_search.xtaltrak.embedded import create_embedded
 from crystal_search.xtaltrak.images import START
 from crystal_search.xtaltrak.oracle import OracleXtalTrak
@@ -21,31 +23,57 @@ from crystal_search.xtaltrak.scores import ScoreRow, ScoreTable
 from crystal_search.xtaltrak.sqlite import SqliteXtalTrak
 
 SQL = Path(__file__).parents[1] / "crystal_search" / "xtaltrak" / "sql" / "oracle"
-STATEMENTS = sorted(path.stem for path in SQL.glob("*.sql"))
+#: Without what every lab has run when it was made.
+STATEMENTS = sorted({path.stem for path in SQL.glob("*.sql")} - {*OWN_TABLES, "create_artscore_seq"})
 #: A value for every bind that there is.
 VALUES: dict[str, Any] = {
     "after": 0,
     "after_image": "",
     "after_inspection": -1,
     "barcode": r"CI\_%",
+    "batch": "b",
     "before_score": "11",
     "before_scored_at": "2024-01-01 00:00:00",
+    "best_x0": 1,
+    "best_x1": 1,
+    "best_y0": 1,
+    "best_y1": None,
     "by_drop": 1,
+    "class_name": "clear",
+    "crystal_probability": 0.5,
+    "drop_x0": 1,
+    "drop_x1": 1,
+    "drop_y0": 1,
+    "drop_y1": None,
+    "first": 1,
+    "how_many": 2,
     "image_name": "a",
     "inspection_id": 1,
+    "last": 5,
     "max_rows": 5,
+    "model": "m",
+    "model_sha256": "a",
     "own_ids": ",1,2,",
     "owner": "XTALTRAK",
     "page_inspections": 5,
     "page_rows": 5,
+    "picture": b"x",
+    "place": 1,
+    "probability": 0.5,
     "score": "23",
     "score_id": 1_000_000_001,
     "scored_at": "2024-01-01 00:00:00",
     "scorer": "ARTscore",
+    "status": "scored",
+    "taken_at": "2024-01-01 00:00:00",
     "taken_before": "2024-01-01 00:00:00",
     "table_name": "I_SCORES",
     "taken_from": None,
     "unscored": "drop",
+    "x0": 1,
+    "x1": 1,
+    "y0": 1,
+    "y1": 1,
 }
 
 
@@ -103,7 +131,7 @@ def fill(lab: H2Lab | LiveLab, embedded: SqliteXtalTrak, seed: int) -> list[int]
         day = chance.choice([None, "2024-01-01 00:00:00", "2024-01-02 12:00:00", "2024-01-03 23:59:59"])
         place = (chance.choice(BARCODES), number, day, 1, 1, chance.randint(1, 2))
         plan.append(("I_INSPECTIONS", (number, *place)))
-        plan += [("I_IMAGES", (number, name)) for name in sorted(chance.sample(NAMES, chance.randint(0, 3)))]
+        plan += [("I_IMAGES", (number, name)) for name in sorted({*chance.sample(NAMES, chance.randint(0, 3)), *chance.choice(["a", ""])})]
     for number in range(1, chance.randint(1, 6)):
         image = chance.choice([None, "a", "b"])
         day = chance.choice([None, "2024-01-02 00:00:00"])
@@ -198,7 +226,7 @@ def test_both_databases_write_the_same_scores(lab: H2Lab | LiveLab, oracle: Orac
         assert score_rows(lab) == score_rows(embedded), what
         assert [row.score_id for row in tables[0].displaced()] == [row.score_id for row in tables[1].displaced()]
     for number in inspections:
-        drops = [[row.score_id for row in table.of_drop(number) or []] for table in tables]
+        drops = [now and (now.place, now.images, [row.score_id for row in now.rows]) for now in (table.of_drop(number) for table in tables)]
         assert drops[0] == drops[1]
     assert tables[0].named(0, 9) == tables[1].named(0, 9)
     after = {"after_inspection": -1, "page_inspections": 3, "scorer": "ARTscore"}
@@ -208,6 +236,8 @@ def test_both_databases_write_the_same_scores(lab: H2Lab | LiveLab, oracle: Orac
 def test_every_row_under_one_lock_is_written_or_none(lab: H2Lab | LiveLab, oracle: OracleXtalTrak) -> None:
     table = ScoreTable(oracle, "drop")
     lab.execute("INSERT INTO I_INSPECTIONS VALUES (1, 'P', 1, NULL, 1, 1, 1)")
+    for name in ("a", "b"):
+        lab.execute("INSERT INTO I_IMAGES VALUES (1, :name)", name=name)
     row = ScoreRow(score_id=1_000_000_001, inspection_id=1, image_name="a", score="01", scored_at="2024-01-01 00:00:00", scorer="ARTscore")
     too_long = ScoreRow(score_id=1_000_000_002, inspection_id=1, image_name="b", score="001", scored_at=None, scorer="ARTscore")
     ours = [row.score_id, too_long.score_id]
@@ -229,3 +259,60 @@ def test_a_person_at_work_keeps_us_waiting(lab: H2Lab | LiveLab, oracle: OracleX
     person.close()
     with table.locked():
         pass
+
+
+def test_both_databases_keep_the_same_artscores(lab: H2Lab | LiveLab, oracle: OracleXtalTrak, embedded: SqliteXtalTrak) -> None:
+    """The tables of our own, and the view of both evaluations over them."""
+    inspection = fill(lab, embedded, seed=3)[0]
+    found = {"taken_at": "2024-01-01 09:30:00", "model": "m", "model_sha256": "a" * 64}
+    region = Region((0, 1, 256, 257), "clear", 0.1)
+    sure = Artscore(
+        **found,
+        inspection_id=inspection,
+        image_name="a",
+        status="scored",
+        score="01",
+        class_name="clear",
+        probability=0.9,
+        crystal_probability=1 / 3,
+        drop_box=(0, 0, 9, 9),
+        regions=(region, region),
+    )
+    lost = Artscore(
+        **{**found, "taken_at": None},
+        inspection_id=inspection,
+        image_name="ä",
+        status="no_drop",
+        score=None,
+        class_name=None,
+        probability=None,
+        crystal_probability=None,
+        drop_box=None,
+        regions=(),
+    )
+    columns = "EVALUATION, SCORE_CODE, SCORED_BY, STATUS_WORD, CLASS_PROBABILITY, BATCH_NAME, DROP_X1, BEST_Y1"
+    said: list[Any] = []
+    picture = b"\xff\xd8" * 50_000
+    for xtaltrak in (oracle, embedded):
+        table = ArtscoreTable(xtaltrak)
+        table.insert("artscore", "b1", [sure.columns, lost.columns])
+        table.insert("artscore", "b2", [sure.columns])
+        table.insert("region", "b1", sure.region_columns)
+        table.insert("picture", "b1", [(*sure.key, picture)])
+        assert set(table.rows("artscore", "b1")) == {sure.columns, lost.columns}
+        assert table.rows("region", "b1") == list(sure.region_columns)
+        assert table.rows("picture", "b1") == [sure.key]
+        assert table.batches("artscore") == {"b1": 2, "b2": 1}
+        with pytest.raises((CrystalSearchError, sqlite3.IntegrityError)):
+            table.insert("artscore", "b2", [sure.columns])
+        cursor: Any = xtaltrak._connection.cursor()
+        cursor.execute(
+            f"SELECT {columns} FROM ARTSCORES_BOTH WHERE INSPECTION_ID = {inspection} ORDER BY PLACE_IN_ORDER, IMAGE_NAME, 6, 2, 3"
+        )
+        said.append([(*row[:2], row[2] or None, *row[3:]) for row in cursor.fetchall()])
+        cursor.execute("SELECT PICTURE FROM ARTSCORE_PICTURES")
+        assert bytes(cursor.fetchall()[0][0]) == picture
+        assert table.delete("artscore", "b1") == 2
+        assert table.rows("artscore", "b2") == [sure.columns]
+    assert said[0] == said[1]
+    assert [row[0] for row in said[0]][-3:] == ["automatic"] * 3

@@ -25,8 +25,11 @@ ALONE = {
         "doctor_sequence": "likewise its numbers",
     },
     "sqlite": {
-        "create_": "the lab's DBA makes what is ours in Oracle (docs/how-to/oracle-dba.sql)",
-        "drop_": "likewise",
+        "create_artscores_own_": "Oracle's view has a check of its own, SQLite's has triggers",
+        "create_i_": "the lab has them",
+        "create_p": "likewise",
+        "create_samples": "likewise",
+        "drop_": "the lab's DBA makes what is ours in Oracle, once (docs/how-to/oracle-dba.sql)",
         "start_": "likewise",
         "own_view": "likewise",
         "insert_": "the lab's imager fills XtalTrak",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import logging
 import os
@@ -12,19 +11,21 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count, product
 from pathlib import Path
+from typing import Any
 
 import pytest
+from answering_grid import AnsweringGrid
 from click.testing import CliRunner
 from generator_lab import MODEL_TOML, Lab, TakingGrid, image_name, make_lab, picture
 from sqlalchemy import Engine, event, update
 
+from assimilator.assimilate import assimilate
 from crystal_search.archives import MAX_WORK_UNIT_BYTES
 from crystal_search.errors import SettingsError, TryAgainLater
 from crystal_search.ledger.results import find_work_unit, give_up
@@ -35,7 +36,10 @@ from crystal_search.status import status
 from crystal_search.xtaltrak import XtalTrak, open_xtaltrak
 from crystal_search.xtaltrak.embedded import load_images
 from crystal_search.xtaltrak.images import Key, Page, Protect
-from work_generator import files, generate
+from crystal_search.xtaltrak.scores import ScoreTable
+from finalizer.finalize import finalize_round
+from finalizer.set_autoscore import set_autoscore_round
+from work_generator import files, generate, packing
 from work_generator.cli import work_generator
 
 
@@ -185,8 +189,8 @@ def test_images_that_come_late_go_out_by_themselves(tmp_path: Path, hours: float
     inspected(lab, hours)
     put_into_xtaltrak(lab, 1, "odd.jpg")
     reads = []
-    original = generate.read_bare
-    monkeypatch.setattr(generate, "read_bare", lambda *args: (reads.append(args), original(*args))[1])
+    original = files.read_bare
+    monkeypatch.setattr(files, "read_bare", lambda *args: (reads.append(args), original(*args))[1])
     with lab.ledger() as ledger, open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
         generator = generate.Generator(lab.settings, ledger, xtaltrak, lab.grid)
         for _ in range(3):
@@ -237,13 +241,13 @@ def test_a_disk_that_fails_on_one_file_refuses_nothing(tmp_path: Path, monkeypat
 
 def test_an_image_that_vanishes_between_claim_and_packing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = make_lab(tmp_path)
-    original = generate._pack
+    original = packing.Packer._pack
 
-    def vanish_first(*args: object) -> bool:
+    def vanish_first(*args: Any) -> Any:
         lab.image(2, 3, 1).unlink(missing_ok=True)
-        return original(*args)  # type: ignore[arg-type]
+        return original(*args)
 
-    monkeypatch.setattr(generate, "_pack", vanish_first)
+    monkeypatch.setattr(packing.Packer, "_pack", vanish_first)
     lab.round()
     assert lab.counts() == {"in_work": 5, "refused": 1}
     (manifest,) = lab.grid.manifests()
@@ -279,7 +283,7 @@ def test_an_image_root_that_is_away_refuses_no_image(tmp_path: Path, make: Calla
 
 def test_an_image_root_that_goes_away_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = make_lab(tmp_path)
-    monkeypatch.setattr(generate, "check_image_root", lambda root: root.rename(tmp_path / "elsewhere"))
+    monkeypatch.setattr(files.Disk, "check", lambda disk: disk.image_root.rename(tmp_path / "elsewhere"))
     with pytest.raises(TryAgainLater, match="is it mounted"):
         lab.round()
     assert lab.counts() == {"claimed": 6}
@@ -417,8 +421,8 @@ def test_an_image_that_fits_in_no_work_unit(tmp_path: Path) -> None:
 def test_images_that_grow_while_they_are_packed_wait_for_the_next_work_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = make_lab(tmp_path)
     limit = 3 * len(files.read_bare(lab.image(1, 1, 1), lab.settings.paths.images).content)
-    monkeypatch.setattr(generate, "MAX_IMAGE_BYTES", limit)
-    monkeypatch.setattr(generate, "file_size", lambda path, root: 1)
+    monkeypatch.setattr(packing, "MAX_IMAGE_BYTES", limit)
+    monkeypatch.setattr(files, "file_size", lambda path, root: 1)
     lab.round()
     assert [len(manifest.images) for manifest in lab.grid.manifests()] == [3, 3]
     assert lab.counts() == {"in_work": 6}
@@ -620,20 +624,6 @@ def test_two_generators_at_once_and_one_killed(tmp_path: Path) -> None:
     assert lab.counts() == {"in_work": len(drops)}
 
 
-def test_a_generator_waits_for_the_one_that_works_and_can_be_stopped_meanwhile(tmp_path: Path) -> None:
-    lab = make_lab(tmp_path)
-    lab.settings.paths.state.mkdir()
-    with (lab.settings.paths.state / "work-generator.lock").open("w") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        with lab.ledger() as ledger, open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
-            generator = generate.Generator(lab.settings, ledger, xtaltrak, lab.grid)
-            threading.Timer(0.3, generator.stop.set).start()
-            assert not generate.run_round(generator)
-        assert lab.counts() == {}
-    lab.round()
-    assert lab.counts() == {"in_work": 6}
-
-
 def test_a_service_stops_cleanly_on_sigterm(tmp_path: Path) -> None:
     lab = make_lab(tmp_path)
     service = command(lab)
@@ -645,3 +635,43 @@ def test_a_service_stops_cleanly_on_sigterm(tmp_path: Path) -> None:
     assert service.returncode == 0
     assert told.decode().splitlines()[-1].endswith("stopped by a signal")
     assert lab.counts("work_units") == {"submitted": 1}
+
+
+def test_a_search_that_finds_nothing_does_not_read_all_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate, "LOOK_BACK", 2)
+    lab = make_lab(tmp_path, settings='[[search]]\nname = "new"\nbarcode = "NEW*"\n')
+    asked = []
+    original = XtalTrak.find_images
+
+    def note(self: XtalTrak, search: Search, after: Key, limit: int, protect: Protect) -> Page:
+        asked.append(after.inspection_id)
+        return original(self, search, after, limit, protect)
+
+    monkeypatch.setattr(XtalTrak, "find_images", note)
+    for _ in range(3):
+        assert not lab.round()
+    assert asked == [-1, 6 - 2, 6 - 2], "from the beginning once, then from a little before the newest inspection"
+    add_new_plate(lab, 1)
+    lab.round()
+    assert lab.sent_images() == [image_name(1, 1, 1, barcode="NEW1", number=1)]
+
+
+def test_another_model_is_another_pass_and_the_old_scores_stay(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, [(1, 1, 1)])
+    for score in ("clear", "crystals_harvestable"):
+        lab.grid = AnsweringGrid(lab.grid.folder, answer=score)
+        lab.round()
+        with lab.ledger() as ledger, open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
+            table = ScoreTable(xtaltrak, "drop")
+            assimilate(lab.settings, ledger, lab.grid)
+            finalize_round(lab.settings, ledger, table, Stop())
+            assert set_autoscore_round(lab.settings, ledger, table, Stop()) == []
+            rows = table.between(0, 2**62)
+        model = tmp_path / "model" / "model.toml"
+        model.write_text(model.read_text().replace('name = "tiny"', 'name = "better"'))
+    kept = lab.rows(
+        "SELECT model_name, class_name FROM artscores JOIN images ON image_id = images.id JOIN scorings ON scoring_id = scorings.id"
+    )
+    assert [tuple(row.values()) for row in kept] == [("tiny", "clear"), ("better", "crystals_harvestable")]
+    assert [(row.score, row.scorer) for row in rows] == [("23", "ARTscore")], "XtalTrak shows the newer one"
+    assert [row["action"] for row in lab.rows("SELECT action FROM writes ORDER BY id")] == ["insert", "update"], "undo knows the older one"

@@ -420,6 +420,48 @@ def test_a_row_that_is_no_drop_is_told_and_the_rest_goes_on(xtaltrak: XtalTrak) 
     assert page.last == (3, "c")
 
 
+CHROMOPHORES = {
+    "a plate": (["CI2"], {"CI2"}),
+    "a project": (["Heme proteins"], {"CI1"}),
+    "a sample": (["Myoglobin"], {"CI1"}),
+    "in another case": (["myoGLOBIN"], {"CI1"}),
+    "in lower case": (["myoglobin"], {"CI1"}),
+    "several": (["CI2", "Heme proteins"], {"CI1", "CI2"}),
+    "a part of a name": (["Myo", "CI"], set()),
+}
+
+
+@pytest.mark.parametrize("case", CHROMOPHORES)
+@pytest.mark.parametrize("profiles", [["E0"], []], ids=["colour images", "left to people"])
+def test_of_crystals_with_chromophores_the_colour_image_goes_out_or_none(xtaltrak: XtalTrak, case: str, profiles: list[str]) -> None:
+    """P29: on these plates the profiles of their own count; a plate is named by its barcode, its project or a sample on it."""
+    listed, with_chromophore = CHROMOPHORES[case]
+    plates = ("CI1", "CI2", "CI3")
+    images = {
+        plate: (image_name(1, 1, 1).replace("CI022987", plate), image_name(1, 1, 1, profile="E0").replace("CI022987", plate))
+        for plate in plates
+    }
+    fill(xtaltrak, [Inspected(number, plate, 1, 1, None, images[plate]) for number, plate in enumerate(plates, 1)], [])
+    with xtaltrak.transaction():
+        for sql in (
+            "INSERT INTO PROJECTS VALUES (7, 'Heme proteins'), (8, 'Others')",
+            "INSERT INTO PLATES (PLATE_ID, BARCODE, PROJECT_ID) VALUES (1, 'CI1', 7), (2, 'CI2', NULL), (3, 'CI3', 8)",
+            "INSERT INTO SAMPLES VALUES (5, 'Lysozyme'), (6, 'Myoglobin')",
+            "INSERT INTO PLATE_DROPS VALUES (1, 5), (1, 6), (3, 5)",
+        ):
+            xtaltrak._connection.execute(sql)
+    search = Search(name="s", profiles=["HF"], only_unscored=False, chromophores=listed, chromophore_profiles=profiles)
+    expected = {images[plate][0] for plate in plates if plate not in with_chromophore}
+    if profiles:
+        expected |= {images[plate][1] for plate in with_chromophore}
+    assert {name for _, name in page_through(xtaltrak, search, 2)} == expected
+
+
+def test_profiles_for_chromophores_without_any_are_a_mistake() -> None:
+    with pytest.raises(ValueError, match="chromophore_profiles without chromophores"):
+        Search(name="s", chromophore_profiles=["CO"])
+
+
 def test_a_page_is_found_by_key_and_not_by_reading_all_rows(xtaltrak: XtalTrak) -> None:
     params = {"after_inspection": 1, "after_image": "", "barcode": None, "taken_from": None, "taken_before": None}
     sql = statement("sqlite", "find_images", DEFAULT_NAMES)

@@ -37,6 +37,7 @@ def work_generator(settings_file: Path | None, once: bool, rescan: bool, retry_r
     positions: dict[str, Key] = {}
     marks: dict[int, tuple[int, int]] = {}
     did: Counter[str] = Counter()
+    said: dict[int, str] = {}
     retry = [state for state, asked in ((ImageState.REFUSED, retry_refused), (ImageState.FAILED, retry_failed)) if asked]
     to_prepare = True
 
@@ -45,12 +46,12 @@ def work_generator(settings_file: Path | None, once: bool, rescan: bool, retry_r
         def one_round(stop: Stop) -> bool:
             nonlocal to_prepare
             with open_xtaltrak(settings.xtaltrak) as xtaltrak:
-                generator = Generator(settings, ledger, xtaltrak, grid, stop, positions, marks=marks, did=did)
+                generator = Generator(settings, ledger, xtaltrak, grid, stop, positions, marks=marks, did=did, said=said)
                 if to_prepare:
                     prepare(generator, rescan=rescan, retry=retry)
                     to_prepare = False
                 return run_round(generator)
 
         run_service("work-generator", one_round, once, settings.generator.poll_seconds)
-    if once and not did:
+    if once and not did and not any(said.values()):
         click.echo("nothing to do: the searches find no image that is not in the ledger, and no work waits to go out")

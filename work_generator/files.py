@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
-from crystal_search.archives import MAX_WORK_UNIT_BYTES
+from crystal_search.archives import MAX_WORK_UNIT_BYTES, Manifest, sha256_hex, write_work_unit
 from crystal_search.crystaltrak_names import ImageName, MalformedNameError, parse_image_name
 from crystal_search.errors import TryAgainLater
+from crystal_search.ledger.images import QueuedImage
 from crystal_search.plate import Drop
 from work_generator.bare import UnreadableImageError, bare_image
 
@@ -28,6 +32,10 @@ class BareFile:
     content: bytes
 
 
+#: An image is claimed, chosen and packed one after the other.
+_parsed = lru_cache(maxsize=16_384)(parse_image_name)
+
+
 def read_name(image_name: str, drop: Drop) -> ImageName:
     """What an image's name tells, if it is CrystalTrak's and names the drop that XtalTrak says it shows.
 
@@ -36,10 +44,10 @@ def read_name(image_name: str, drop: Drop) -> ImageName:
     if "/" in image_name or "\0" in image_name:
         raise RefusedImageError("malformed name: a path, not a file name")
     try:
-        name = parse_image_name(image_name)
+        name = _parsed(image_name)
     except MalformedNameError as error:
         raise RefusedImageError(f"malformed name: {str(error).removeprefix(f'{image_name!r}: ')}") from error
-    if name.drop != drop:
+    if name.drop is not drop and name.drop != drop:
         raise RefusedImageError(
             f"contradiction: the name says plate {name.drop.barcode} drop {name.drop.label}, XtalTrak {drop.barcode} {drop.label}"
         )
@@ -111,3 +119,62 @@ def check_image_root(image_root: Path) -> None:
         raise TryAgainLater(f"image root {image_root}: can not be read ({error.strerror}); is it mounted? (paths.images)") from error
     if empty:
         raise TryAgainLater(f"image root {image_root}: is empty; is it mounted? (paths.images)")
+
+
+class ImageStore(Protocol):
+    """Where images are read and work units written; ``benchmark archive`` puts small stand-ins in its place."""
+
+    def check(self) -> None:
+        """Raise ``TryAgainLater`` when images can not be read now."""
+
+    def size(self, image: QueuedImage) -> int:
+        """The size of an image's file in bytes. Raises ``RefusedImageError``, ``TryAgainLater``."""
+
+    def read(self, image: QueuedImage) -> BareFile:
+        """The image as it travels. Raises ``RefusedImageError``, ``TryAgainLater``."""
+
+    def mark(self, image: QueuedImage) -> tuple[int, int] | None:
+        """What changes when the image's file does; None when it can not be looked at. Raises ``TryAgainLater``."""
+
+    def is_packed(self, work_unit: str) -> bool:
+        """Whether the work unit's ZIP is there."""
+
+    def pack(self, manifest: Manifest, contents: Mapping[str, bytes]) -> str:
+        """Write a work unit; the SHA-256 of its ZIP."""
+
+    def path(self, work_unit: str) -> Path:
+        """The work unit's ZIP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Images below the image root, work units in a folder."""
+
+    image_root: Path
+    work_units: Path
+
+    def check(self) -> None:
+        check_image_root(self.image_root)
+
+    def size(self, image: QueuedImage) -> int:
+        return file_size(self._image(image), self.image_root)
+
+    def read(self, image: QueuedImage) -> BareFile:
+        return read_bare(self._image(image), self.image_root)
+
+    def mark(self, image: QueuedImage) -> tuple[int, int] | None:
+        return file_mark(self._image(image), self.image_root)
+
+    def is_packed(self, work_unit: str) -> bool:
+        return self.path(work_unit).is_file()
+
+    def pack(self, manifest: Manifest, contents: Mapping[str, bytes]) -> str:
+        path = self.path(manifest.name)
+        write_work_unit(path, manifest, contents)
+        return sha256_hex(path.read_bytes())
+
+    def path(self, work_unit: str) -> Path:
+        return self.work_units / f"{work_unit}.zip"
+
+    def _image(self, image: QueuedImage) -> Path:
+        return image_path(self.image_root, image.drop, image.inspection_number, image.image_name)

@@ -24,7 +24,9 @@ def examine(configured: settings.Settings) -> list[Finding]:
     except CrystalSearchError as failure:
         return [*findings, *_failed("connection", failure)]
     with xtaltrak:
-        return [*findings, *examine_database(section, xtaltrak, configured.paths.images)]
+        findings += examine_database(section, xtaltrak, configured.paths.images)
+        own = ("own tables", lambda: tables.own_tables(configured.finalizer, xtaltrak, Dictionary(xtaltrak)))
+        return findings if any(found.severity is Severity.AWAY for found in findings) else [*findings, *_run([own])]
 
 
 def examine_database(section: settings.XtalTrak, xtaltrak: XtalTrak, image_root: Path) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from crystal_search import settings
 from crystal_search.doctor.dictionary import Column, Dictionary, Place
 from crystal_search.doctor.findings import Finding, error, ok, warning
 from crystal_search.xtaltrak import XtalTrak
@@ -41,6 +42,26 @@ def mapping(xtaltrak: XtalTrak, dictionary: Dictionary) -> Iterator[Finding]:
         good += not findings
         yield from findings
     yield ok("mapping", f"{good} of {len(tables())} tables and views are as the mapping says")
+
+
+def own_tables(asked: settings.Finalizer, xtaltrak: XtalTrak, dictionary: Dictionary) -> Iterator[Finding]:
+    """The tables of ours that the settings ask for (rule 7): there, with their columns, and ours to fill and to empty."""
+    wanted = {"ARTSCORES": asked.own_table, "ARTSCORE_REGIONS": asked.regions, "ARTSCORE_PICTURES": asked.pictures == "database"}
+    if not dictionary.is_oracle or not any(wanted.values()):
+        return
+    for key in (key for key, on in wanted.items() if on):
+        place = dictionary.place(key)
+        if place is None:
+            yield error("own tables", f"{xtaltrak.names[key]} is not there, or our account has no grant on it", _DBA_SCRIPT)
+            continue
+        found = dictionary.columns(place)
+        if lacking := ", ".join(name for column in columns_of(key) if (name := xtaltrak.names[f"{key}.{column}"]) not in found):
+            yield error("own tables", f"{place} has no column {lacking}", _DBA_SCRIPT)
+        if missing := ", ".join(sorted({"SELECT", "INSERT", "DELETE"} - dictionary.privileges(place))):
+            yield error("own tables", f"our account lacks {missing} on {place}", f"the DBA runs: GRANT {missing} ON {place} TO our account")
+
+
+_DBA_SCRIPT = "`crystal-search dba-script` prints what makes it; or leave it out in [finalizer]"
 
 
 def _missing(key: str, name: str) -> Finding:

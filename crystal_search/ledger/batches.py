@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
+import msgspec
 from sqlalchemy import Connection, Row, literal, select, update
 
 from crystal_search.errors import UsageError
 from crystal_search.ledger.results import utc_now
 from crystal_search.ledger.schema import BatchState, ImageState, WorkUnitState, artscores, batches, images, scorings, work_units
-from crystal_search.plate import Drop, Inspection, InspectionImage, Well
+from crystal_search.plate import Inspection, InspectionImage, drop_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,7 @@ class Batch:
     approved_by: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredImage:
+class ScoredImage(msgspec.Struct, frozen=True, gc=False):
     """An image with its ARTscore; ``id`` is the ledger's."""
 
     id: int
@@ -80,7 +79,15 @@ def scored_images(connection: Connection, batch: Batch) -> Sequence[ScoredImage]
     """The images of a batch that were scored (above the threshold, so neither ``unsure`` nor ``no_drop``), in the ledger's order."""
     rows = connection.execute(
         select(
-            images,
+            images.c.id,
+            images.c.inspection_id,
+            images.c.image_name,
+            images.c.barcode,
+            images.c.plate_column,
+            images.c.plate_row,
+            images.c.subwell,
+            images.c.inspection_number,
+            images.c.inspected_at,
             artscores.c.class_name,
             artscores.c.score,
             artscores.c.probability,
@@ -92,14 +99,14 @@ def scored_images(connection: Connection, batch: Batch) -> Sequence[ScoredImage]
         .where(images.c.batch_id == batch.id, images.c.state == ImageState.SCORED)
         .order_by(images.c.id)
     )
-    return [_scored(row) for row in rows]
-
-
-def _scored(row: Row[tuple[object, ...]]) -> ScoredImage:
-    drop = Drop(row.barcode, Well(row.plate_column, row.plate_row), row.subwell)
-    taken_at: datetime | None = row.inspected_at
-    image = InspectionImage(row.inspection_id, row.image_name, drop, Inspection(row.barcode, row.inspection_number, taken_at))
-    return ScoredImage(row.id, image, row.class_name, row.score, row.probability, row.crystal_probability, row.model_name)
+    return [
+        ScoredImage(
+            number,
+            InspectionImage(inspection_id, name, drop_at(barcode, column, row, subwell), Inspection(barcode, inspection, taken_at)),
+            *score,
+        )
+        for number, inspection_id, name, barcode, column, row, subwell, inspection, taken_at, *score in rows.all()
+    ]
 
 
 def _batch(row: Row[tuple[object, ...]]) -> Batch:

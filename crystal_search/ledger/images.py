@@ -8,20 +8,24 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Table, bindparam, delete, func, insert, or_, select, update
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Insert, String, Table, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from crystal_search.archives import ModelReference, random_id, work_unit_name
+from crystal_search.ledger import leases
+from crystal_search.ledger.bulk import execute_many
 from crystal_search.ledger.results import utc_now
 from crystal_search.ledger.schema import BatchState, ImageState, WorkUnitState, batches, cursors, images, scorings, work_units
-from crystal_search.plate import Drop, InspectionImage, Well
+from crystal_search.plate import Drop, InspectionImage, drop_at
 from crystal_search.settings import Scoring, Search
-from crystal_search.xtaltrak.images import Key, Protect
+from crystal_search.xtaltrak.images import START, Key, Protect
 
 _CLAIMED: ColumnElement[bool] = images.c.state == ImageState.CLAIMED
 
@@ -39,8 +43,7 @@ class Batch:
     asked: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class QueuedImage:
+class QueuedImage(msgspec.Struct, frozen=True, gc=False):
     """An image of ours that is claimed or in a work unit; ``public_id`` (32 hex digits) is the name it travels under."""
 
     id: int
@@ -52,12 +55,21 @@ class QueuedImage:
 
 @dataclass(frozen=True, slots=True)
 class OpenUnit:
-    """A work unit that the grid does not have yet, as far as the ledger knows."""
+    """A work unit that the grid does not have yet, as far as the ledger knows; ``images`` are known of one that was just started."""
 
     id: int
     name: str
     state: WorkUnitState
     batch: Batch
+    images: tuple[QueuedImage, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a search has been read; ``at_end``: there was nothing behind ``key``."""
+
+    key: Key
+    at_end: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +106,12 @@ def scoring_id(connection: Connection, model: ModelReference, settings_json: str
 
 def _insert_if_new(connection: Connection, table: Table) -> Insert:
     """An INSERT that leaves a row alone whose unique key is there already, also when another program is just adding it."""
-    if connection.dialect.name == "postgresql":
+    return _insert_if_new_into(connection.dialect.name, table)
+
+
+@cache
+def _insert_if_new_into(dialect: str, table: Table) -> Insert:
+    if dialect == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()
 
@@ -105,32 +122,52 @@ def _insert_if_new(connection: Connection, table: Table) -> Insert:
 def search_sha256(search: Search, protect: Protect) -> str:
     """The identity of a search: SHA-256 of what it restricts. Its name and priority do not count."""
     restricts = search.model_dump(mode="json", exclude={"name", "priority"})
+    if not search.chromophores:  # as a search was before it could name any: it goes on where it was
+        del restricts["chromophores"], restricts["chromophore_profiles"]
     restricts["protect"] = protect if search.only_unscored else None
     return hashlib.sha256(json.dumps(restricts, sort_keys=True).encode()).hexdigest()
 
 
 def read_cursor(connection: Connection, scoring: int, search: str) -> Key | None:
     """The key up to which the search has been read; None when it is new."""
-    row = connection.execute(
-        select(cursors.c.inspection_id, cursors.c.image_name).where(cursors.c.scoring_id == scoring, cursors.c.search_sha256 == search)
-    ).one_or_none()
-    return None if row is None else Key(row.inspection_id, row.image_name)
+    found = _cursor(connection, scoring, search)
+    return None if found is None else found.key
 
 
-def move_cursor(connection: Connection, scoring: int, search: str, key: Key) -> None:
-    """Note that the search has been read up to ``key``; a cursor never moves back."""
+def _cursor(connection: Connection, scoring: int, search: str) -> Cursor | None:
+    columns = (cursors.c.inspection_id, cursors.c.image_name, cursors.c.at_end)
+    row = connection.execute(select(*columns).where(_is_cursor(scoring, search))).one_or_none()
+    return None if row is None else Cursor(Key(row.inspection_id, row.image_name), bool(row.at_end))
+
+
+def _is_cursor(scoring: int, search: str) -> ColumnElement[bool]:
+    return (cursors.c.scoring_id == scoring) & (cursors.c.search_sha256 == search)
+
+
+def take_cursor(connection: Connection, scoring: int, search: str, owner: str) -> Cursor | None:
+    """How far the search has been read, for ``owner`` to read on; None while somebody else does."""
+    start = {"scoring_id": scoring, "search_sha256": search, "inspection_id": START.inspection_id, "image_name": START.image_name}
+    connection.execute(_insert_if_new(connection, cursors), start)
+    return _cursor(connection, scoring, search) if leases.take(connection, cursors, _is_cursor(scoring, search), owner) else None
+
+
+def move_cursor(connection: Connection, scoring: int, search: str, key: Key, at_end: bool = False, owner: str | None = None) -> None:
+    """Note that the search has been read up to ``key``, ``at_end`` when nothing was left behind it, and give it back where it is leased
+    by ``owner``; a cursor never moves back.
+    """
     before = read_cursor(connection, scoring, search)
     if before is None:
-        connection.execute(
-            _insert_if_new(connection, cursors),
-            {"scoring_id": scoring, "search_sha256": search, "inspection_id": key.inspection_id, "image_name": key.image_name},
-        )
-    elif key > before:
+        place = {"inspection_id": key.inspection_id, "image_name": key.image_name, "at_end": at_end}
+        connection.execute(_insert_if_new(connection, cursors), {"scoring_id": scoring, "search_sha256": search, **place})
+    elif key >= before:
         connection.execute(
             update(cursors)
-            .where(cursors.c.scoring_id == scoring, cursors.c.search_sha256 == search)
-            .values(inspection_id=key.inspection_id, image_name=key.image_name)
+            .where(_is_cursor(scoring, search))
+            .values(inspection_id=key.inspection_id, image_name=key.image_name, at_end=at_end)
         )
+    if owner is not None:
+        free = update(cursors).where(_is_cursor(scoring, search), cursors.c.leased_by == owner)
+        connection.execute(free.values(leased_by=None, leased_until=None))
 
 
 def forget_cursors(connection: Connection, scoring: int) -> None:
@@ -164,12 +201,12 @@ def claim(
             "subwell": image.drop.subwell,
             "inspection_number": image.inspection.number,
             "inspected_at": image.inspection.taken_at,
-            "state": ImageState.REFUSED if reason else ImageState.CLAIMED,
+            "state": (ImageState.REFUSED if reason else ImageState.CLAIMED).value,
             "reason": reason and reason[:_REASON_LENGTH],
         }
         for image, reason in found
     ]
-    connection.execute(_insert_if_new(connection, images), rows)
+    execute_many(connection, _insert_if_new(connection, images), rows)
     ours = connection.execute(select(images.c.reason).where(images.c.batch_id == batch)).scalars().all()
     if not ours:
         connection.execute(delete(batches).where(batches.c.id == batch))
@@ -247,17 +284,44 @@ def _batch(row: Any) -> Batch:
     return Batch(row.id, row.name, row.priority, model, json.loads(row.settings))
 
 
-def next_batch(connection: Connection, priority: int) -> Batch | None:
-    """The oldest batch of that priority with claimed images, or None."""
+def next_batch(connection: Connection, priority: int, owner: str = "") -> Batch | None:
+    """The oldest batch of that priority with claimed images that ``owner`` may take, or None."""
     waiting = select(images.c.id).where(images.c.batch_id == batches.c.id, _CLAIMED)
     row = connection.execute(
         select(*_BATCH_COLUMNS)
         .join(scorings)
-        .where(batches.c.state == BatchState.OPEN, batches.c.priority == priority, waiting.exists())
+        .where(batches.c.state == BatchState.OPEN, batches.c.priority == priority, leases.free_for(batches, owner), waiting.exists())
         .order_by(batches.c.id)
         .limit(1)
     ).one_or_none()
     return None if row is None else _batch(row)
+
+
+def take_batch(connection: Connection, batch: Batch, owner: str) -> bool:
+    """Lease a batch for ``owner`` to pack, or renew that; False when somebody else has it."""
+    return leases.take(connection, batches, batches.c.id == batch.id, owner) == 1
+
+
+def take_unfinished(connection: Connection, priority: int, owner: str) -> list[OpenUnit]:
+    """The work units of that priority that the grid may not have yet, of batches that are ``owner``'s from here on."""
+    unfinished = work_units.c.state.in_([WorkUnitState.PACKING, WorkUnitState.PACKED])
+    in_batches = select(work_units.c.batch_id).where(unfinished)
+    leases.take(connection, batches, batches.c.id.in_(in_batches) & (batches.c.priority == priority), owner)
+    ours = (batches.c.leased_by == owner) & (batches.c.priority == priority)
+    rows = connection.execute(
+        select(work_units.c.id.label("unit_id"), work_units.c.name.label("unit_name"), work_units.c.state, *_BATCH_COLUMNS)
+        .join_from(work_units, batches)
+        .join(scorings)
+        .where(unfinished, ours)
+        .order_by(work_units.c.id)
+    )
+    return [OpenUnit(row.unit_id, row.unit_name, WorkUnitState(row.state), _batch(row)) for row in rows]
+
+
+def open_units(connection: Connection) -> int:
+    """How many work units are on their way: chosen, packed or with the grid."""
+    on_the_way = work_units.c.state.in_([WorkUnitState.PACKING, WorkUnitState.PACKED, WorkUnitState.SUBMITTED])
+    return connection.execute(select(func.count()).where(on_the_way)).scalar_one()
 
 
 def claimed_images(connection: Connection, batch: Batch, limit: int) -> list[QueuedImage]:
@@ -267,12 +331,28 @@ def claimed_images(connection: Connection, batch: Batch, limit: int) -> list[Que
 
 def unit_images(connection: Connection, unit: OpenUnit) -> list[QueuedImage]:
     """The images of a work unit, each with its public id."""
-    return _queued(connection, images.c.work_unit_id == unit.id, None)
+    return images_of_units(connection, [unit])[unit.id]
+
+
+def images_of_units(connection: Connection, units: Sequence[OpenUnit]) -> dict[int, list[QueuedImage]]:
+    """The images of each work unit, by its id, each image with its public id."""
+    found: dict[int, list[QueuedImage]] = {unit.id: [] for unit in units}
+    for unit, image in _rows_of(connection, images.c.work_unit_id.in_(list(found)), None):
+        found[unit].append(image)
+    return found
 
 
 def _queued(connection: Connection, which: ColumnElement[bool], limit: int | None, newest_first: bool = False) -> list[QueuedImage]:
+    return [image for _, image in _rows_of(connection, which, limit, newest_first)]
+
+
+def _rows_of(
+    connection: Connection, which: ColumnElement[bool], limit: int | None, newest_first: bool = False
+) -> Iterator[tuple[int, QueuedImage]]:
+    """Work unit and image of each row."""
     rows = connection.execute(
         select(
+            images.c.work_unit_id,
             images.c.id,
             images.c.image_name,
             images.c.barcode,
@@ -286,36 +366,48 @@ def _queued(connection: Connection, which: ColumnElement[bool], limit: int | Non
         .order_by(images.c.id.desc() if newest_first else images.c.id)
         .limit(limit)
     )
-    return [
-        QueuedImage(
-            row.id,
-            row.image_name,
-            Drop(row.barcode, Well(row.plate_column, row.plate_row), row.subwell),
-            row.inspection_number,
-            row.public_id and row.public_id.hex(),
-        )
-        for row in rows
-    ]
+    for unit, number, image_name, barcode, column, row, subwell, inspection, public_id in rows.all():
+        drop = drop_at(barcode, column, row, subwell)
+        yield unit, QueuedImage(number, image_name, drop, inspection, public_id and public_id.hex())
 
 
 def start_unit(connection: Connection, batch: Batch, chosen: Sequence[QueuedImage]) -> OpenUnit:
     """A new work unit with those claimed images, each under a new random name."""
-    number = connection.execute(select(func.count()).where(work_units.c.batch_id == batch.id)).scalar_one() + 1
-    name = work_unit_name(batch.name, number)
-    now = utc_now()
-    made = connection.execute(
-        insert(work_units)
-        .values(batch_id=batch.id, name=name, state=WorkUnitState.PACKING, created_at=now, changed_at=now)
-        .returning(work_units.c.id)
-    )
-    unit = OpenUnit(made.scalar_one(), name, WorkUnitState.PACKING, batch)
-    connection.execute(
-        update(images)
-        .where(images.c.id == bindparam("image"), _CLAIMED)
-        .values(state=ImageState.IN_WORK, work_unit_id=unit.id, public_id=bindparam("public")),
-        [{"image": image.id, "public": bytes.fromhex(random_id())} for image in chosen],
-    )
+    (unit,) = start_units(connection, batch, [chosen])
     return unit
+
+
+def start_units(connection: Connection, batch: Batch, groups: Sequence[Sequence[QueuedImage]]) -> list[OpenUnit]:
+    """A new work unit for each group of claimed images, each image under a new random name."""
+    count = connection.execute(select(func.count()).where(work_units.c.batch_id == batch.id)).scalar_one()
+    names = [work_unit_name(batch.name, count + number) for number in range(1, len(groups) + 1)]
+    now = utc_now()
+    common = {"batch_id": batch.id, "state": WorkUnitState.PACKING, "created_at": now, "changed_at": now}
+    connection.execute(insert(work_units), [{"name": name, **common} for name in names])
+    made = connection.execute(select(work_units.c.name, work_units.c.id).where(work_units.c.name.in_(names)))
+    ids = {row.name: row.id for row in made}
+    units = []
+    for name, chosen in zip(names, groups, strict=True):
+        members = tuple(QueuedImage(image.id, image.image_name, image.drop, image.inspection_number, random_id()) for image in chosen)
+        units.append(OpenUnit(ids[name], name, WorkUnitState.PACKING, batch, members))
+    states = {"before": ImageState.CLAIMED.value, "after": ImageState.IN_WORK.value}
+    execute_many(
+        connection,
+        _ASSIGN,
+        [
+            {"image": image.id, "unit": unit.id, "public": bytes.fromhex(image.public_id or ""), **states}
+            for unit in units
+            for image in unit.images or ()
+        ],
+    )
+    return units
+
+
+_ASSIGN = (
+    update(images)
+    .where(images.c.id == bindparam("image"), images.c.state == bindparam("before"))
+    .values(state=bindparam("after"), work_unit_id=bindparam("unit"), public_id=bindparam("public"))
+)
 
 
 def refuse(connection: Connection, reasons: Mapping[int, str]) -> None:
@@ -329,23 +421,12 @@ def refuse(connection: Connection, reasons: Mapping[int, str]) -> None:
         )
 
 
-def put_back(connection: Connection, image_ids: Iterable[int]) -> None:
+def put_back(connection: Connection, image_ids: Sequence[int]) -> None:
     """Let images leave their work unit and wait for the next one."""
-    connection.execute(
-        update(images).where(images.c.id.in_(list(image_ids))).values(state=ImageState.CLAIMED, work_unit_id=None, public_id=None)
-    )
-
-
-def unfinished_units(connection: Connection) -> list[OpenUnit]:
-    """The work units that the grid may not have yet, in the order in which they should go out."""
-    rows = connection.execute(
-        select(work_units.c.id.label("unit_id"), work_units.c.name.label("unit_name"), work_units.c.state, *_BATCH_COLUMNS)
-        .join_from(work_units, batches)
-        .join(scorings)
-        .where(work_units.c.state.in_([WorkUnitState.PACKING, WorkUnitState.PACKED]))
-        .order_by(batches.c.priority.desc(), work_units.c.id)
-    )
-    return [OpenUnit(row.unit_id, row.unit_name, WorkUnitState(row.state), _batch(row)) for row in rows]
+    if image_ids:
+        connection.execute(
+            update(images).where(images.c.id.in_(image_ids)).values(state=ImageState.CLAIMED, work_unit_id=None, public_id=None)
+        )
 
 
 def submitted_units(connection: Connection) -> list[tuple[str, int]]:
@@ -369,8 +450,27 @@ def move_unit(
     reason: str | None = None,
 ) -> bool:
     """Move a work unit on from the state ``before``; False, and nothing changed, when it is in another one."""
-    values: dict[str, Any] = {"state": after, "changed_at": utc_now(), "reason": reason}
-    if sha256 is not None:
-        values["sha256"] = sha256
-    moved = connection.execute(update(work_units).where(work_units.c.id == unit.id, work_units.c.state == before).values(**values))
-    return moved.rowcount == 1
+    return bool(move_units(connection, {unit.id: sha256}, before, after, reason=reason))
+
+
+def move_units(
+    connection: Connection, units: Mapping[int, str | None], before: WorkUnitState, after: WorkUnitState, *, reason: str | None = None
+) -> set[int]:
+    """Move work units, each with the SHA-256 of its ZIP where that is new, on from the state ``before``; those that were in it."""
+    in_state = work_units.c.id.in_(list(units)) & (work_units.c.state == before)
+    moved = set(connection.execute(select(work_units.c.id).where(in_state).with_for_update()).scalars())
+    common = {"after": after.value, "now": utc_now(), "why": reason}
+    execute_many(connection, _MOVE, [{"unit": unit, "sha256_or_none": units[unit], **common} for unit in sorted(moved)])
+    return moved
+
+
+_MOVE = (
+    update(work_units)
+    .where(work_units.c.id == bindparam("unit"))
+    .values(
+        state=bindparam("after"),
+        changed_at=bindparam("now"),
+        reason=bindparam("why"),
+        sha256=func.coalesce(bindparam("sha256_or_none", type_=String), work_units.c.sha256),
+    )
+)

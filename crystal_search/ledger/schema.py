@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Float,
@@ -94,6 +95,8 @@ batches = Table(
     Column("created_at", DateTime, nullable=False),
     Column("changed_at", DateTime, nullable=False),
     Column("approved_by", String(120)),
+    Column("leased_by", String(120)),  # the generator that packs it
+    Column("leased_until", DateTime),
 )
 
 work_units = Table(
@@ -141,6 +144,18 @@ cursors = Table(
     Column("search_sha256", String(64), primary_key=True),  # of the canonical JSON of what the pattern restricts
     Column("inspection_id", _Key, nullable=False),
     Column("image_name", String(255), nullable=False),
+    Column("at_end", Boolean),  # nothing was left behind that key when it was read
+    Column("leased_by", String(120)),  # the generator that reads on
+    Column("leased_until", DateTime),
+)
+
+#: What an admin has stopped for a while: everything, a service, or the work of one priority.
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("what", String(20), primary_key=True),
+    Column("paused_by", String(120), nullable=False),
+    Column("since", DateTime, nullable=False),
 )
 
 #: One accepted result archive a work unit: ``results/<batch>/<work unit>.zip``.

@@ -7,12 +7,15 @@ Every function is one step of a transaction that the caller begins.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
+import msgspec
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
+from crystal_search.ledger.bulk import execute_many
 from crystal_search.ledger.results import utc_now
 from crystal_search.ledger.schema import WriteState, writes
 from crystal_search.xtaltrak.scores import ScoreRow
@@ -46,8 +49,7 @@ class Plan:
         return Action.INSERT if self.before is None else Action.UPDATE
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True, gc=False):
     """A noted write."""
 
     id: int
@@ -58,24 +60,35 @@ class Write:
 def note_plans(connection: Connection, batch_id: int, plans: Iterable[Plan]) -> None:
     """Note what is about to be written."""
     now = utc_now()
-    connection.execute(
-        insert(writes),
+    execute_many(
+        connection,
+        _INSERT,
         [
             {
                 "batch_id": batch_id,
                 "image_id": plan.image_id,
                 "score_id": plan.after.score_id,
                 "inspection_id": plan.after.inspection_id,
-                "action": plan.action,
+                "action": plan.action.value,
                 "before": plan.before and plan.before.to_json(),
-                "after": plan.after.to_json(),
-                "payload_sha256": plan.after.sha256,
-                "state": WriteState.PLANNED,
+                "after": (after := plan.after.to_json()),
+                "payload_sha256": hashlib.sha256(after.encode()).hexdigest(),
+                "state": WriteState.PLANNED.value,
                 "written_at": now,
             }
             for plan in plans
         ],
     )
+
+
+_INSERT = insert(writes)
+
+
+def settle_plans(connection: Connection, written: Sequence[int], missed: Sequence[int]) -> None:
+    """Note what became of the writes that are planned under those numbers; one that was never made is forgotten."""
+    for numbers, change in ((written, update(writes).values(state=WriteState.WRITTEN)), (missed, delete(writes))):
+        for some in _pieces(numbers):
+            connection.execute(change.where(writes.c.score_id.in_(some), writes.c.state == WriteState.PLANNED))
 
 
 def written_by(connection: Connection, batch_id: int) -> Sequence[Write]:
@@ -88,18 +101,59 @@ def written_as(connection: Connection, score_ids: Iterable[int]) -> Sequence[Wri
     return _select(connection, writes.c.score_id.in_(list(score_ids)) & (writes.c.state == WriteState.WRITTEN))
 
 
-def ours_among(connection: Connection, rows: Iterable[ScoreRow], undone_too: bool = False) -> frozenset[int]:
+def batches_of(connection: Connection, write_ids: Iterable[int]) -> dict[int, int]:
+    """The batch of each of those writes."""
+    rows = connection.execute(select(writes.c.id, writes.c.batch_id).where(writes.c.id.in_(list(write_ids))))
+    return {row.id: row.batch_id for row in rows}
+
+
+def standing_after(connection: Connection, score_id: int, limit: int) -> Sequence[Write]:
+    """What shall stand in the score table under the next ``limit`` numbers after ``score_id``, by number: the last write of each."""
+    written = writes.c.state == WriteState.WRITTEN
+    numbers = (
+        select(writes.c.score_id)
+        .where(written, writes.c.score_id > score_id)
+        .distinct()
+        .order_by(writes.c.score_id)
+        .limit(limit)
+        .subquery()
+    )
+    last = {write.plan.after.score_id: write for write in _select(connection, written & writes.c.score_id.in_(select(numbers.c.score_id)))}
+    return [last[number] for number in sorted(last)]
+
+
+def ours_among(connection: Connection, rows: Iterable[ScoreRow], undone_too: bool = False) -> tuple[frozenset[int], frozenset[int]]:
     """The numbers of those rows of the score table that we wrote: all but the score is as in a write of ours.
 
-    A row that was taken out again and is there nevertheless is somebody else's, except to one who looked into the score table
-    while another program of ours was at work (``undone_too``).
+    Then those among them whose score is none that we wrote. A row that was taken out again and is there nevertheless is somebody
+    else's, except to one who looked into the score table while another program of ours was at work (``undone_too``).
     """
-    found = {row.score_id: row.identity for row in rows}
-    if not found:
-        return frozenset()
-    which = writes.c.score_id.in_(list(found))
-    noted = _select(connection, which if undone_too else which & (writes.c.state != WriteState.UNDONE))
-    return frozenset(number for write in noted if found[number := write.plan.after.score_id] == write.plan.after.identity)
+    found = {row.score_id: row for row in rows}
+    ours: set[int] = set()
+    as_written: set[int] = set()
+    for some in _pieces(sorted(found)):
+        which = writes.c.score_id.in_(some)
+        noted = select(writes.c.after).where(which if undone_too else which & (writes.c.state != WriteState.UNDONE))
+        for text in connection.execute(noted).scalars().all():
+            after = ScoreRow.from_json(text)
+            row = found[after.score_id]
+            if row.identity == after.identity:
+                ours.add(row.score_id)
+            if row == after:
+                as_written.add(row.score_id)
+    return frozenset(ours), frozenset(ours - as_written)
+
+
+def _pieces(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """So many numbers as a statement takes."""
+    return (numbers[start : start + 500] for start in range(0, len(numbers), 500))
+
+
+def number_range(connection: Connection) -> tuple[int, int] | None:
+    """The smallest and the largest number under which we ever wrote; None when there is none."""
+    first = connection.execute(select(func.min(writes.c.score_id))).scalar()
+    last = connection.execute(select(func.max(writes.c.score_id))).scalar()
+    return None if first is None or last is None else (first, last)
 
 
 def standing_between(connection: Connection, first: int, last: int) -> set[tuple[int, int]]:
@@ -125,7 +179,7 @@ def unsettled(connection: Connection) -> Sequence[Write]:
 
 def outcome(write: Write, row: ScoreRow | None) -> WriteState | None:
     """What the score table's ``row`` of that number says of an unsettled write; None when a planned one was never made."""
-    if row is not None and row.sha256 == write.plan.after.sha256:
+    if row == write.plan.after:
         return WriteState.WRITTEN
     if write.state is WriteState.PLANNED:
         return None
@@ -137,15 +191,17 @@ def outcome(write: Write, row: ScoreRow | None) -> WriteState | None:
 def note_outcomes(connection: Connection, outcomes: Sequence[tuple[Write, WriteState | None]]) -> None:
     """Note what became of unsettled writes; one that was never made is forgotten."""
     now = utc_now()
-    this = (writes.c.id == bindparam("write")) & (writes.c.state == bindparam("seen"))
-    changes = {
-        None: delete(writes).where(this),
-        WriteState.WRITTEN: update(writes).where(this).values(state=WriteState.WRITTEN),
-        WriteState.UNDONE: update(writes).where(this).values(state=WriteState.UNDONE, undone_at=now),
-    }
-    for state, change in changes.items():
-        if some := [{"write": write.id, "seen": write.state} for write, found in outcomes if found is state]:
-            connection.execute(change, some)
+    groups: dict[tuple[WriteState, WriteState | None], list[int]] = {}
+    for write, found in outcomes:
+        groups.setdefault((write.state, found), []).append(write.id)
+    for (seen, state), ids in groups.items():
+        for some in _pieces(ids):
+            these = writes.c.id.in_(some) & (writes.c.state == seen)
+            if state is None:
+                connection.execute(delete(writes).where(these))
+            else:
+                undone_at = {"undone_at": now} if state is WriteState.UNDONE else {}
+                connection.execute(update(writes).where(these).values(state=state, **undone_at))
 
 
 def _select(connection: Connection, which: ColumnElement[bool]) -> list[Write]:
@@ -154,9 +210,9 @@ def _select(connection: Connection, which: ColumnElement[bool]) -> list[Write]:
     )
     return [
         Write(
-            row.id,
-            WriteState(row.state),
-            Plan(row.image_id, None if row.before is None else ScoreRow.from_json(row.before), ScoreRow.from_json(row.after)),
+            number,
+            WriteState(state),
+            Plan(image, None if before is None else ScoreRow.from_json(before), ScoreRow.from_json(after)),
         )
-        for row in rows
+        for number, state, image, before, after in rows.all()
     ]

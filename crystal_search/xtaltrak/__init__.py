@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from crystal_search import settings
-from crystal_search.xtaltrak.images import Key, Page, Protect, page_of, search_params
+from crystal_search.xtaltrak.images import Key, Page, Protect, page_of, plates_with_chromophores, search_params
 from crystal_search.xtaltrak.names import statement
 
 Params = Mapping[str, Any]
@@ -32,6 +32,7 @@ class XtalTrak(ABC):
     def __init__(self, names: Mapping[str, str], scorer: str) -> None:
         self._names = {**names, "SCORER": "'" + scorer.replace("'", "''") + "'"}  # a view takes no parameters
         self.names = names  #: tables ``I_SCORES`` and columns ``I_SCORES.SCORE`` as this site calls them
+        self._texts: dict[str, str] = {}
         self.scorer = scorer  #: our own name in SCOREDBY
 
     @abstractmethod
@@ -57,6 +58,10 @@ class XtalTrak(ABC):
         To be called in a transaction that is going to write scores.
         """
 
+    @abstractmethod
+    def make_own_tables(self) -> None:
+        """Make the tables of our own and the view of both evaluations, where that is ours to do and they are not so already."""
+
     @property
     @abstractmethod
     def version(self) -> str:
@@ -71,7 +76,13 @@ class XtalTrak(ABC):
         ``only_unscored`` leaves out what a person has scored: the whole drop with ``protect="drop"``, else that image. Whoever
         is not our scorer is a person, and so is a NULL.
         """
-        return page_of(self.query("find_images", search_params(search, after, limit, protect, self.scorer)), search, limit)
+        rows = self.query("find_images", search_params(search, after, limit, protect, self.scorer))
+        marked = plates_with_chromophores(search, self.query("plate_proteins")) if search.chromophores else frozenset()
+        return page_of(rows, search, limit, marked)
+
+    def newest_inspection(self) -> int:
+        """The largest INSPECTID that has an image; 0 when there is none."""
+        return int(self.query("newest_inspection")[0][0] or 0)
 
     def __enter__(self) -> Self:
         return self
@@ -80,7 +91,9 @@ class XtalTrak(ABC):
         self.close()
 
     def _sql(self, name: str) -> str:
-        return statement(self.dialect, name, self._names)
+        if name not in self._texts:
+            self._texts[name] = statement(self.dialect, name, self._names)
+        return self._texts[name]
 
 
 def open_xtaltrak(section: settings.XtalTrak) -> XtalTrak:
@@ -89,6 +102,15 @@ def open_xtaltrak(section: settings.XtalTrak) -> XtalTrak:
     Raises ``SettingsError`` when the mapping of names or the way to the database is wrong or there is no embedded XtalTrak,
     ``TryAgainLater`` when it is away.
     """
+    xtaltrak = _open(section)
+    if section.queries_per_second is None and section.rows_per_second is None:
+        return xtaltrak
+    from crystal_search.xtaltrak.throttle import ThrottledXtalTrak, throttle_of  # it is an XtalTrak too
+
+    return ThrottledXtalTrak(xtaltrak, throttle_of(section.queries_per_second, section.rows_per_second))
+
+
+def _open(section: settings.XtalTrak) -> XtalTrak:
     if section.dialect == "oracle":
         from crystal_search.xtaltrak.oracle import open_oracle  # its driver is an extra
 

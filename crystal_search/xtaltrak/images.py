@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from crystal_search.crystaltrak_names import MalformedNameError, parse_image_name
-from crystal_search.plate import Drop, Inspection, InspectionImage, Well
+from crystal_search.plate import Inspection, InspectionImage, drop_at
 from crystal_search.settings import Search
 
 #: ``drop``: a person's score on any inspection of a drop takes all its images out; ``image``: only that image.
@@ -53,6 +54,7 @@ def like_pattern(glob: str) -> str | None:
     return "".join(special.get(character, character) for character in glob)
 
 
+@lru_cache(maxsize=4096)  # all images of an inspection have one
 def database_time(moment: datetime) -> str:
     """A moment as the embedded XtalTrak stores it: ISO text to the second, which sorts as the moments do."""
     return moment.isoformat(sep=" ", timespec="seconds")
@@ -76,8 +78,11 @@ def search_params(search: Search, after: Key, limit: int, protect: Protect, scor
     }
 
 
-def page_of(rows: Sequence[tuple[Any, ...]], search: Search, limit: int) -> Page:
-    """The page that ``rows`` of ``find_images.sql`` make, filtered by the profile and imager that the names tell."""
+def page_of(rows: Sequence[tuple[Any, ...]], search: Search, limit: int, with_chromophore: Collection[str] = ()) -> Page:
+    """The page that ``rows`` of ``find_images.sql`` make, filtered by the profile and imager that the names tell.
+
+    On the plates ``with_chromophore`` the search's ``chromophore_profiles`` count instead of its ``profiles``.
+    """
     images: list[InspectionImage] = []
     problems: list[str] = []
     for row in rows:
@@ -86,7 +91,7 @@ def page_of(rows: Sequence[tuple[Any, ...]], search: Search, limit: int) -> Page
         except ValueError as error:
             problems.append(f"XtalTrak row INSPECTID {row[0]}, image {row[1]!r}: {error}")
             continue
-        if _wanted(image.image_name, search):
+        if _wanted(image.image_name, search, image.drop.barcode in with_chromophore):
             images.append(image)
     last = Key(int(rows[-1][0]), str(rows[-1][1])) if rows else None
     return Page(tuple(images), tuple(problems), last, len(rows) == limit)
@@ -101,15 +106,27 @@ def _image(row: tuple[Any, ...]) -> InspectionImage:
     for what, value in (("column", column), ("row", plate_row), ("subwell", subwell), ("inspection number", number)):
         if not isinstance(value, int):
             raise ValueError(f"{value!r} is not a {what}")
-    moment = datetime.fromisoformat(taken_at) if isinstance(taken_at, str) else taken_at
-    return InspectionImage(inspection_id, image_name, Drop(barcode, Well(column, plate_row), subwell), Inspection(barcode, number, moment))
+    moment = _moment(taken_at) if isinstance(taken_at, str) else taken_at
+    return InspectionImage(inspection_id, image_name, drop_at(barcode, column, plate_row, subwell), Inspection(barcode, number, moment))
 
 
-def _wanted(image_name: str, search: Search) -> bool:
-    if not search.profiles and not search.imagers:
+_moment = lru_cache(maxsize=4096)(datetime.fromisoformat)
+
+
+def _wanted(image_name: str, search: Search, has_chromophore: bool) -> bool:
+    profiles = search.chromophore_profiles if has_chromophore else search.profiles
+    if has_chromophore and not profiles:
+        return False  # left to people
+    if not profiles and not search.imagers:
         return True
     try:
         name = parse_image_name(image_name)
     except MalformedNameError:
         return True
-    return (not search.profiles or name.profile in search.profiles) and (not search.imagers or name.imager in search.imagers)
+    return (not profiles or name.profile in profiles) and (not search.imagers or name.imager in search.imagers)
+
+
+def plates_with_chromophores(search: Search, plates: Iterable[tuple[str, str | None, str | None]]) -> frozenset[str]:
+    """The barcodes of ``plates`` (barcode, sample, project) that the search names by one of the three, in any case (P29)."""
+    listed = {name.casefold() for name in search.chromophores}
+    return frozenset(str(plate[0]) for plate in plates if any(name and str(name).casefold() in listed for name in plate))

@@ -26,6 +26,15 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "ARTSCORES_OWN": (),
     # our own: numbers for SCOREID that the vendor's never reach; a sequence in Oracle, a table of one row in SQLite
     "ARTSCORE_SEQ": ("LAST_ID",),
+    # our own: every ARTscore, the withheld ones too, with its regions and its picture where the settings ask for them
+    "ARTSCORES": (
+        *("BATCH", "INSPECTID", "IMAGENAME", "INSPECTDATE", "OUTCOME", "SCORE", "CLASSNAME", "PROBABILITY", "CRYSTALPROBABILITY"),
+        *("MODEL", "MODELHASH", "DROPX0", "DROPY0", "DROPX1", "DROPY1", "BESTX0", "BESTY0", "BESTX1", "BESTY1"),
+    ),
+    "ARTSCORE_REGIONS": ("BATCH", "INSPECTID", "IMAGENAME", "PLACE", "CLASSNAME", "PROBABILITY", "X0", "Y0", "X1", "Y1"),
+    "ARTSCORE_PICTURES": ("BATCH", "INSPECTID", "IMAGENAME", "PICTURE"),
+    # our own: the view in which people's scores and ours stand beside each other, people's first
+    "ARTSCORES_BOTH": (),
 }
 
 #: Every name that a statement may use, as itself: tables ``I_SCORES``, columns ``I_SCORES.SCORE``.
@@ -34,9 +43,13 @@ DEFAULT_NAMES: Mapping[str, str] = MappingProxyType(
 )
 
 
+#: Ours alone, and there only where the settings ask for them.
+OWN_TABLES = ("ARTSCORES", "ARTSCORE_REGIONS", "ARTSCORE_PICTURES", "ARTSCORES_BOTH")
+
+
 def tables() -> tuple[str, ...]:
-    """The keys of tables, views and the sequence, without columns."""
-    return tuple(_TABLES)
+    """The keys of tables, views and the sequence, without columns and without ``OWN_TABLES``."""
+    return tuple(key for key in _TABLES if key not in OWN_TABLES)
 
 
 def columns_of(table: str) -> tuple[str, ...]:

@@ -92,6 +92,9 @@ class OracleXtalTrak(XtalTrak):
     def guard_own_rows(self) -> None:
         """Nothing to make: the DBA has made the view, and our account could not. ``doctor`` looks whether it is right."""
 
+    def make_own_tables(self) -> None:
+        """Nothing to make, as above."""
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         self._in_transaction = True

@@ -9,14 +9,18 @@ The database sees to it too: what is written goes through a view that shows and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from crystal_search.xtaltrak import XtalTrak
+from crystal_search.xtaltrak.artscores import ArtscoreTable
 from crystal_search.xtaltrak.images import Protect
+
+#: Inspections that are read together are no further apart, and no more, than this.
+_GAP, _RUN = 8, 1000
 
 
 class ScoreRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,11 +35,11 @@ class ScoreRow(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_json(self) -> str:
         """The same text for the same row."""
-        return msgspec.json.encode(self, order="sorted").decode()
+        return _ENCODER.encode(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> ScoreRow:
-        return msgspec.json.decode(text, type=cls)
+        return _DECODER.decode(text)
 
     @property
     def identity(self) -> tuple[int, int, str | None, str | None, str | None]:
@@ -46,6 +50,9 @@ class ScoreRow(msgspec.Struct, frozen=True, kw_only=True):
     def sha256(self) -> str:
         """SHA-256 of ``to_json``, hexadecimal."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+_ENCODER, _DECODER = msgspec.json.Encoder(order="sorted"), msgspec.json.Decoder(ScoreRow)
 
 
 def protecting_row(
@@ -65,6 +72,17 @@ def _is_on(row: ScoreRow, inspection_id: int, image_name: str) -> bool:
     return row.inspection_id == inspection_id and row.image_name in (None, image_name)
 
 
+class DropNow(NamedTuple):
+    """What XtalTrak has now of an inspection: its drop (barcode, column, row, subwell), its images' names, and every score on that drop.
+
+    The scores are those of all inspections of the drop.
+    """
+
+    place: tuple[Any, ...]
+    images: Collection[str | None]
+    rows: Sequence[ScoreRow]
+
+
 class ScoreTable:
     """The score table through an open XtalTrak. Every call raises ``TryAgainLater`` when the database is away."""
 
@@ -73,16 +91,43 @@ class ScoreTable:
         self._by_drop = int(protect == "drop")
         self.protect: Protect = protect
         self.scorer = xtaltrak.scorer
+        self.artscores = ArtscoreTable(xtaltrak)
 
-    def of_drop(self, inspection_id: int) -> list[ScoreRow] | None:
-        """Every score on the drop of an inspection, on all its inspections; None when XtalTrak has no such inspection."""
-        rows = self.xtaltrak.query("score_drop", {"inspection_id": inspection_id})
-        return [_row(row) for row in rows if row[0] is not None] if rows else None
+    def of_drop(self, inspection_id: int) -> DropNow | None:
+        """What there is now of the drop of an inspection; None when XtalTrak has no such inspection."""
+        return self.of_drops([inspection_id])[inspection_id]
+
+    def of_drops(self, inspection_ids: Collection[int]) -> dict[int, DropNow | None]:
+        """``of_drop`` of each of those inspections, in two queries where they lie close together, as those of a batch do."""
+        found: dict[int, DropNow | None] = {}
+        for first, last, some in _runs(inspection_ids):
+            between = {"first": first, "last": last}
+            places: dict[int, tuple[Any, ...]] = {}
+            images: dict[int, set[str]] = {}
+            for number, *place, image_name in self.xtaltrak.query("images_between", between):
+                places[int(number)] = tuple(place)
+                images.setdefault(int(number), set()).add(image_name)
+            rows: dict[int, list[ScoreRow]] = {}
+            for number, *columns in self.xtaltrak.query("score_drops", between):
+                rows.setdefault(int(number), []).append(_row(tuple(columns)))
+            for number in some:
+                there = number in places
+                found[number] = DropNow(places[number], images[number], rows.get(number, ())) if there else None
+        return found
 
     def row(self, score_id: int) -> ScoreRow | None:
         """The row of that number, whoever's it is."""
         rows = self.xtaltrak.query("score_row", {"score_id": score_id})
         return _row(rows[0]) if rows else None
+
+    def between(self, first: int, last: int) -> list[ScoreRow]:
+        """The rows whose numbers lie from ``first`` to ``last``, whoever's they are."""
+        return [_row(row) for row in self.xtaltrak.query("score_between", {"first": first, "last": last})]
+
+    def last_number(self, first: int, last: int) -> int | None:
+        """The largest number from ``first`` to ``last``, whoever's row it is; None when there is none."""
+        ((number,),) = self.xtaltrak.query("score_last_number", {"first": first, "last": last})
+        return None if number is None else int(number)
 
     def named(self, after: int, limit: int) -> list[tuple[int, int]]:
         """Number and inspection of the next rows that bear our scorer's name, by number; somebody else may have written them."""
@@ -96,7 +141,11 @@ class ScoreTable:
     def next_ids(self, count: int) -> list[int]:
         """``count`` numbers for new rows; those that are not used are lost, which harms nobody."""
         with self.xtaltrak.transaction():
-            return [int(self.xtaltrak.query("score_next_id")[0][0]) for _ in range(count)]
+            numbers: list[int] = []
+            while len(numbers) < count:
+                for first, how_many in self.xtaltrak.query("score_next_ids", {"how_many": count - len(numbers)}):
+                    numbers += range(int(first), int(first) + int(how_many))
+            return numbers
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -151,12 +200,32 @@ class ScoreTable:
         return {"by_drop": self._by_drop, "own_ids": "".join([",", *(f"{number}," for number in sorted(own))])}
 
 
+def _runs(numbers: Collection[int]) -> Iterator[tuple[int, int, list[int]]]:
+    """First, last and all of each run of numbers that lie so close together that whatever is between them may be read too."""
+    run: list[int] = []
+    for number in sorted(set(numbers)):
+        if run and (number - run[-1] > _GAP or len(run) == _RUN):
+            yield run[0], run[-1], run
+            run = []
+        run.append(number)
+    if run:
+        yield run[0], run[-1], run
+
+
 def _row(columns: tuple[Any, ...]) -> ScoreRow:
-    score_id, inspection_id, *texts = columns
-    image_name, score, scored_at, scorer = (None if text is None else str(text) for text in texts)
+    score_id, inspection_id, image_name, score, scored_at, scorer = columns
     return ScoreRow(
-        score_id=int(score_id), inspection_id=int(inspection_id), image_name=image_name, score=score, scored_at=scored_at, scorer=scorer
+        score_id=int(score_id),
+        inspection_id=int(inspection_id),
+        image_name=_text(image_name),
+        score=_text(score),
+        scored_at=_text(scored_at),
+        scorer=_text(scorer),
     )
+
+
+def _text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else str(value)
 
 
 def _payload(row: ScoreRow) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from crystal_search.xtaltrak.names import resolve_names
 #: The view through which we write, and its triggers, in this order.
 _OWN_VIEW = ("create_artscores_own", "create_artscores_own_insert", "create_artscores_own_update", "create_artscores_own_delete")
 
+#: The tables of our own.
+_OWN_TABLES = ("create_artscores", "create_artscores_index", "create_artscore_regions", "create_artscore_pictures")
+
 
 class SqliteXtalTrak(XtalTrak):
     """An open embedded XtalTrak; a writer waits up to 30 s for another one."""
@@ -45,6 +48,14 @@ class SqliteXtalTrak(XtalTrak):
         made = {text for (text,) in self.query("own_view")}
         if made != {(text := self._sql(name))[text.index("CREATE ") :] for name in _OWN_VIEW}:
             for name in ("drop_artscores_own", *_OWN_VIEW):
+                self.execute(name)
+
+    def make_own_tables(self) -> None:
+        made = {text for (text,) in self.query("own_view_both")}
+        if made == {(text := self._sql("create_artscores_both"))[text.index("CREATE ") :]}:
+            return
+        with self.transaction():
+            for name in (*_OWN_TABLES, "drop_artscores_both", "create_artscores_both"):
                 self.execute(name)
 
     @contextmanager

@@ -1,5 +1,6 @@
--- Every score on the drop of one inspection, ours and people's; one row of NULLs when it has none, no row when XtalTrak has no such inspection.
+-- Every score on the drops of the inspections from :first to :last, ours and people's, each beside the inspection whose drop it is on.
 SELECT
+    mine.{I_INSPECTIONS.INSPECTID},
     score.{I_SCORES.SCOREID},
     score.{I_SCORES.INSPECTID},
     score.{I_SCORES.IMAGENAME},
@@ -12,6 +13,6 @@ CROSS JOIN {I_INSPECTIONS} other
     AND other.{I_INSPECTIONS.COL} = mine.{I_INSPECTIONS.COL}
     AND other.{I_INSPECTIONS.I_ROW} = mine.{I_INSPECTIONS.I_ROW}
     AND other.{I_INSPECTIONS.SUBWELL} = mine.{I_INSPECTIONS.SUBWELL}
-LEFT JOIN {I_SCORES} score ON score.{I_SCORES.INSPECTID} = other.{I_INSPECTIONS.INSPECTID}
-WHERE mine.{I_INSPECTIONS.INSPECTID} = :inspection_id
-ORDER BY score.{I_SCORES.SCOREID}
+CROSS JOIN {I_SCORES} score ON score.{I_SCORES.INSPECTID} = other.{I_INSPECTIONS.INSPECTID}
+WHERE mine.{I_INSPECTIONS.INSPECTID} BETWEEN :first AND :last
+ORDER BY mine.{I_INSPECTIONS.INSPECTID}, score.{I_SCORES.SCOREID}

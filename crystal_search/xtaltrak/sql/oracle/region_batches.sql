@@ -1,0 +1,5 @@
+-- Which batches have regions here, and how many rows.
+SELECT own.{ARTSCORE_REGIONS.BATCH}, COUNT(*)
+FROM {ARTSCORE_REGIONS} own
+GROUP BY own.{ARTSCORE_REGIONS.BATCH}
+ORDER BY own.{ARTSCORE_REGIONS.BATCH}

@@ -1,2 +1,0 @@
--- The next of our own numbers, from a private sequence that the vendor's numbers never reach.
-SELECT {ARTSCORE_SEQ}.NEXTVAL FROM DUAL

@@ -1,0 +1,2 @@
+-- It is made anew for another scorer or other names.
+DROP VIEW IF EXISTS {ARTSCORES_BOTH}

@@ -1,0 +1,2 @@
+-- The view as it was made.
+SELECT SQL FROM SQLITE_MASTER WHERE TBL_NAME = '{ARTSCORES_BOTH}' AND TYPE = 'view'

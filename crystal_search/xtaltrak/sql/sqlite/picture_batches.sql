@@ -1,0 +1,5 @@
+-- Which batches have pictures here, and how many rows.
+SELECT own.{ARTSCORE_PICTURES.BATCH}, COUNT(*)
+FROM {ARTSCORE_PICTURES} own
+GROUP BY own.{ARTSCORE_PICTURES.BATCH}
+ORDER BY own.{ARTSCORE_PICTURES.BATCH}
