@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from itertools import product
 from multiprocessing.context import ForkProcess
@@ -36,21 +36,12 @@ NAMES = sorted(image_name(*drop) for drop in DROPS)
 SETTINGS = "[generator]\nimages_per_work_unit = 1\npage = 7\n"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[KillablePostgres]:
-    started = KillablePostgres()
-    try:
-        yield started
-    finally:
-        started.close()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
     """Twenty-eight images in pages of seven, one in a work unit."""
     if request.param == "sqlite":
         return make_lab(tmp_path, DROPS, SETTINGS)
-    server: KillablePostgres = request.getfixturevalue("server")
+    server: KillablePostgres = request.getfixturevalue("postgres")
     server.empty()
     return make_lab(tmp_path, DROPS, f'{SETTINGS}[ledger]\nurl = "{server.url}"\n')
 
