@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from killable_postgres import KillablePostgres
+
+#: How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _ASKED_FOR = ("executable", "compose", "docker", "oracle")
 
