@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from crystal_search.errors import TryAgainLater
 from crystal_search.ledger import Ledger
@@ -15,7 +15,7 @@ from crystal_search.settings import Settings
 from crystal_search.xtaltrak.images import Protect
 from crystal_search.xtaltrak.scores import ScoreRow, ScoreTable, protecting_row
 from finalizer.batch_csv import write_batch_csv
-from finalizer.decision import WRITE, decide, own_row
+from finalizer.decision import WRITE, decide, own_row, several_images
 from finalizer.own_rows import OnDrop, OwnRows
 from finalizer.score_writer import chunks
 
@@ -49,7 +49,8 @@ def _finalize(settings: Settings, ledger: Ledger, table: ScoreTable, batch: Batc
     with ledger.read() as connection:
         scored = scored_images(connection, batch)
     own_rows = OwnRows(ledger, table)
-    rows = [row for some in chunks(scored, _TOGETHER) for row in _judged(some, own_rows, table.protect)]
+    several = several_images(scored, table.protect)
+    rows = [row for some in chunks(scored, _TOGETHER) for row in _judged(some, own_rows, table.protect, several)]
     to_write = sum(row[-1] == WRITE for row in rows)
     after = BatchState.HELD if settings.finalizer.hold and to_write else BatchState.APPROVED
     if batch.state is not BatchState.OPEN and not _move(ledger, batch, after):
@@ -71,14 +72,17 @@ def _move(ledger: Ledger, batch: Batch, after: BatchState) -> bool:
     return moved
 
 
-def _judged(scored: Sequence[ScoredImage], own_rows: OwnRows, protect: Protect) -> Iterator[tuple[ScoredImage, str, str, str]]:
+def _judged(
+    scored: Sequence[ScoredImage], own_rows: OwnRows, protect: Protect, several: Mapping[int, str]
+) -> Iterator[tuple[ScoredImage, str, str, str]]:
     """Each image with its present score, present scorer, and the decision."""
     on_drops = own_rows.on_drops({image.image.inspection_id for image in scored}, undone_too=True)
     for image in scored:
         on_drop = on_drops[image.image.inspection_id]
         present = None if on_drop is None else _present(image, on_drop, protect)
         shown = ("", "") if present is None else (present.score or "", present.scorer or "")
-        yield image, *shown, decide(image, on_drop, protect)
+        decision = decide(image, on_drop, protect)
+        yield image, *shown, several.get(image.image.inspection_id, WRITE) if decision == WRITE else decision
 
 
 def _present(scored: ScoredImage, on_drop: OnDrop, protect: Protect) -> ScoreRow | None:

@@ -41,6 +41,7 @@ class OwnCopies:
         self._own_folder = asked.picture_folder is not None
         self._root = asked.picture_folder or settings.paths.images
         self._results = settings.results
+        self._codes = settings.xtaltrak.score_codes
         self._ledger = ledger
         self._table = table
         if self.kinds:
@@ -107,7 +108,7 @@ class OwnCopies:
         if not (self.kinds or self.files):
             return ()
         with self._ledger.read() as connection:
-            return kept_scores(connection, batch)
+            return kept_scores(connection, batch, self._codes)
 
     def _lacking(self, kind: Kind, batch: Batch, kept: Sequence[KeptScore]) -> Iterator[tuple[Any, ...]]:
         key = KEY_COLUMNS[kind]

@@ -8,20 +8,26 @@ import msgspec
 
 from crystal_search.ledger import Ledger
 from crystal_search.ledger.writes import ours_among, standing_between
-from crystal_search.xtaltrak.scores import ScoreRow, ScoreTable, protecting_row
+from crystal_search.xtaltrak.scores import DropNow, ScoreRow, ScoreTable, protecting_row
 
 _PAGE = 10_000
 
 
 class OnDrop(msgspec.Struct, frozen=True, gc=False):
-    """Every score on a drop, and the numbers of those that are ours."""
+    """What XtalTrak has of an inspection's drop now, the numbers of the scores that are ours, and of those that somebody changed."""
 
-    rows: tuple[ScoreRow, ...]
+    now: DropNow
     own: frozenset[int]
+    changed: frozenset[int]
+
+    @property
+    def rows(self) -> Sequence[ScoreRow]:
+        return self.now.rows
 
 
-def _on_drop(rows: Sequence[ScoreRow], ours: frozenset[int]) -> OnDrop:
-    return OnDrop(tuple(rows), frozenset(row.score_id for row in rows if row.score_id in ours))
+def _on_drop(now: DropNow, ours: frozenset[int], changed: frozenset[int]) -> OnDrop:
+    numbers = {row.score_id for row in now.rows}
+    return OnDrop(now, ours & numbers, changed & numbers)
 
 
 class OwnRows:
@@ -31,19 +37,19 @@ class OwnRows:
         self._ledger = ledger
         self._table = table
 
-    def on_drop(self, inspection_id: int, undone_too: bool = False) -> OnDrop | None:
-        """The scores on an inspection's drop; None when XtalTrak has no such inspection. ``undone_too``: see ``ours_among``."""
-        return self.on_drops([inspection_id], undone_too)[inspection_id]
-
     def on_drops(self, inspection_ids: Collection[int], undone_too: bool = False) -> dict[int, OnDrop | None]:
-        """``on_drop`` of each of those inspections."""
+        """What is on the drop of each of those inspections; None where XtalTrak has no such inspection.
+
+        ``undone_too``: see ``ours_among``.
+        """
         found = self._table.of_drops(inspection_ids)
-        named = {row.score_id: row for rows in found.values() if rows for row in rows if row.scorer == self._table.scorer}
+        named = {row.score_id: row for now in found.values() if now for row in now.rows if row.scorer == self._table.scorer}
         ours: frozenset[int] = frozenset()
+        changed = ours
         if named:
             with self._ledger.read() as connection:
-                ours = ours_among(connection, named.values(), undone_too)
-        return {number: None if rows is None else _on_drop(rows, ours) for number, rows in found.items()}
+                ours, changed = ours_among(connection, named.values(), undone_too)
+        return {number: None if now is None else _on_drop(now, ours, changed) for number, now in found.items()}
 
     def foreign(self) -> list[tuple[int, int]]:
         """Number and inspection of the rows under our scorer's name that we did not write."""

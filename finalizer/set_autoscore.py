@@ -23,7 +23,7 @@ from crystal_search.service import Stop
 from crystal_search.settings import Settings
 from crystal_search.xtaltrak.scores import ScoreTable
 from finalizer.batch_csv import BatchCsvError, read_batch_csv
-from finalizer.decision import WRITE, decide, own_row, wanted_row
+from finalizer.decision import WRITE, decide, own_row, several_images, wanted_row
 from finalizer.own_copies import OwnCopies, counts_line
 from finalizer.own_rows import OnDrop, OwnRows
 from finalizer.score_writer import ScoreWriter, chunks, only_writer
@@ -101,7 +101,11 @@ def _read(settings: Settings, ledger: Ledger, batch: Batch) -> list[ScoredImage]
     with ledger.read() as connection:
         scored = scored_images(connection, batch)
     chosen = read_batch_csv(settings.csv / f"{batch.name}.csv", scored)
-    return [_with_score(image, settings.xtaltrak.score_codes.of(image.class_name)) for image in chosen]
+    several = several_images(chosen, settings.finalizer.protect)
+    for number, reason in several.items():
+        _log.warning("batch %s: inspection %d: %s", batch.name, number, reason)
+    single = (image for image in chosen if image.image.inspection_id not in several)
+    return [_with_score(image, settings.xtaltrak.score_codes.of(image.class_name)) for image in single]
 
 
 def _with_score(image: ScoredImage, score: str) -> ScoredImage:

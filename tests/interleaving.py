@@ -27,6 +27,7 @@ from crystal_search.xtaltrak.scores import ScoreTable
 from finalizer.finalize import finalize_round
 from finalizer.set_autoscore import set_autoscore_round
 from finalizer.undo import undo_batch
+from finalizer.watch import Watch
 
 #: Two drops, one of them seen three times.
 SHOTS: tuple[Shot, ...] = (("A01a", 1), ("A01a", 2), ("A01a", 8), ("B01a", 1))
@@ -227,6 +228,7 @@ def play(lab: H2ScoredLab, seed: int, mutations: Mapping[str, Mutation] | None =
 
     table = ScoreTable(MutatedXtalTrak(lab.ours, mutations or {}, sometimes), "drop")
     quiet = ScoreTable(MutatedXtalTrak(lab.ours, {}, lambda: None), "drop")
+    watch = Watch() if chance.random() < 0.5 else None  # a service's memory from round to round, or that of --once
     start_batch()
     for _ in range(chance.randint(2, 4)):
         step = chance.choices(["batch", "import", "undo", "people"], [2, 5, 1, 1])[0]
@@ -238,7 +240,7 @@ def play(lab: H2ScoredLab, seed: int, mutations: Mapping[str, Mutation] | None =
             people.act()
         else:
             finalize_round(settings, ledger, quiet, stop)
-            assert set_autoscore_round(settings, ledger, table, stop) == []
+            assert set_autoscore_round(settings, ledger, table, stop, watch=watch) == []
     _check_end(lab, people, quiet, batches)
 
 

@@ -18,17 +18,18 @@ _PATIENCE_SECONDS = 60.0
 
 
 class KillablePostgres:
-    """Listens on a Unix socket only; ``url`` is a ledger's. It never runs as root."""
+    """Listens on a Unix socket only; ``url`` is a ledger's. It never runs as root. ``settings`` are the server's, as ``name=value``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *settings: str) -> None:
+        self._settings = settings
         found = shutil.which("initdb") or next(map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))), None)
         if found is None:
             raise RuntimeError("PostgreSQL is missing: apt-get install postgresql")
         self._bin = Path(found).resolve().parent
-        self._folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path has to be short
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path has to be short
         self._user = "postgres" if os.geteuid() == 0 else None
         if self._user:
-            shutil.chown(self._folder, self._user)
+            shutil.chown(self.folder, self._user)
         self._process: subprocess.Popen[bytes] | None = None
         made = subprocess.run(
             [self._bin / "initdb", "-D", self._data, "-A", "trust", "-U", "dba", "-E", "UTF8", "--no-sync"], check=False, **self._as_user()
@@ -39,21 +40,22 @@ class KillablePostgres:
 
     @property
     def url(self) -> str:
-        return f"postgresql://dba@/postgres?host={self._folder}"
+        return f"postgresql://dba@/postgres?host={self.folder}"
 
     @property
     def _data(self) -> Path:
-        return self._folder / "data"
+        return self.folder / "data"
 
     def start(self) -> None:
         """Start the server and wait until it answers; after a kill it recovers first."""
         # What was committed is in the kernel's hands when only processes die: no test needs to wait for the disk.
-        options = ["-c", f"unix_socket_directories={self._folder}", "-c", "listen_addresses=", "-c", "fsync=off"]
+        options = ["-c", f"unix_socket_directories={self.folder}", "-c", "listen_addresses=", "-c", "fsync=off"]
+        options += [word for setting in self._settings for word in ("-c", setting)]
         self._process = subprocess.Popen([self._bin / "postgres", "-D", self._data, *options], **self._as_user())
         end = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
-                psycopg.connect(host=str(self._folder), user="dba", dbname="postgres").close()
+                psycopg.connect(host=str(self.folder), user="dba", dbname="postgres").close()
                 return
             except psycopg.OperationalError:
                 if time.monotonic() > end or self._process.poll() is not None:
@@ -76,11 +78,11 @@ class KillablePostgres:
 
     def close(self) -> None:
         self.kill()
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self.folder)
 
     def empty(self) -> None:
         """No tables."""
-        with psycopg.connect(host=str(self._folder), user="dba", dbname="postgres") as connection:
+        with psycopg.connect(host=str(self.folder), user="dba", dbname="postgres") as connection:
             connection.execute("DROP SCHEMA public CASCADE")
             connection.execute("CREATE SCHEMA public")
 
@@ -91,7 +93,7 @@ class KillablePostgres:
     def _as_user(self) -> dict[str, object]:
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "USER": self._user or getpass.getuser()}
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return {"user": self._user, "cwd": self._folder, "env": environment, **quiet}
+        return {"user": self._user, "cwd": self.folder, "env": environment, **quiet}
 
 
 def _state(pid: int) -> str:

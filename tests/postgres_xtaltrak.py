@@ -5,18 +5,14 @@ Its statements are in its own dialect (``tests/data/postgresql``), guard for gua
 
 from __future__ import annotations
 
-import getpass
-import os
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from killable_postgres import KillablePostgres
 
 from crystal_search.xtaltrak import Params, Row, XtalTrak
 from crystal_search.xtaltrak.names import DEFAULT_NAMES
@@ -43,45 +39,17 @@ GRANT USAGE ON ARTSCORE_SEQ TO crystal_search;
 """
 
 
-class Postgres:
-    """A server on a Unix socket in a folder in ``/tmp``; it never runs as root."""
+class Postgres(KillablePostgres):
+    """A server with XtalTrak's tables, and two accounts: ``dba`` and ours."""
 
     def __init__(self) -> None:
-        found = shutil.which("initdb") or next(map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))), None)
-        if found is None:
-            raise RuntimeError("PostgreSQL is missing: apt-get install postgresql")
-        self._bin = Path(found).resolve().parent
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path has to be short
-        self._user = "postgres" if os.geteuid() == 0 else None
-        if self._user:
-            shutil.chown(self.folder, self._user)
-        self._run("initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U", "dba", "-E", "UTF8", "--no-sync")
-        options = f"-k {self.folder} -h '' -c fsync=off -c track_commit_timestamp=on -c max_connections=20"
-        self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-t", "60", "-l", str(self.folder / "log"), "-o", options, "start")
+        super().__init__("track_commit_timestamp=on", "max_connections=20")
         with self.connect("dba") as connection:
             connection.execute(SCHEMA)  # type: ignore[call-overload]
 
     def connect(self, user: str) -> psycopg.Connection[Any]:
         """Binds are sent as literals, so that a bind may stand in columns of different types."""
         return psycopg.connect(host=str(self.folder), dbname="postgres", user=user, cursor_factory=psycopg.ClientCursor)
-
-    def close(self) -> None:
-        self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "stop")
-        shutil.rmtree(self.folder)
-
-    def _run(self, tool: str, *arguments: str) -> None:
-        done = subprocess.run(
-            [self._bin / tool, *arguments],
-            user=self._user,
-            cwd=self.folder,
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "USER": self._user or getpass.getuser()},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        if done.returncode:
-            raise RuntimeError(f"{tool} ended with {done.returncode}; see {self.folder}")
 
 
 class PostgresXtalTrak(XtalTrak):

@@ -255,6 +255,117 @@ def test_an_inspection_that_xtaltrak_lost_or_never_dated_is_withheld(lab: Lab, b
     assert [row[3] for row in lab.scores()] == ["23"]
 
 
+GONE: dict[str, tuple[str, str]] = {
+    "the image is gone": ("DELETE FROM I_IMAGES WHERE INSPECTID = {0}", "XtalTrak has no such image any more"),
+    "the image has another name": ("UPDATE I_IMAGES SET IMAGENAME = 'x.jpg' WHERE INSPECTID = {0}", "XtalTrak has no such image any more"),
+    "it shows another drop": ("UPDATE I_INSPECTIONS SET COL = 9 WHERE INSPECTID = {0}", "XtalTrak says that it shows another drop by now"),
+}
+
+
+@pytest.mark.parametrize("case", GONE)
+@pytest.mark.parametrize("stage", ["before", "between", "meanwhile"])
+def test_an_image_that_xtaltrak_lost_or_moved_after_the_query_gets_no_score(
+    lab: Lab, batch: str, case: str, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sql, reason = GONE[case]
+
+    def happens() -> None:
+        lab.execute(sql.format(lab.inspection("A01c", 1)))
+
+    if stage == "before":
+        happens()
+        lab.finalize()
+        assert [row["decision"] for row in rows_of(lab.csv(batch))] == ["write", f"withhold: {reason}", "write"]
+    else:
+        lab.finalize()
+    if stage == "between":
+        happens()
+    if stage == "meanwhile" and "drop" not in case:  # right before we lock the score table
+        locked, waiting = ScoreTable.locked, [happens]
+        monkeypatch.setattr(ScoreTable, "locked", lambda table: (waiting.pop()() if waiting else None, locked(table))[1])
+    elif stage == "meanwhile":
+        happens()
+    assert lab.set_autoscore() == []
+    assert [row[3] for row in lab.scores()] == ["23", "01"]
+
+
+def with_two_images(lab: Lab) -> str:
+    """A batch in which one drop was seen with two profiles at one inspection."""
+    second = image_name("A01a", 1).replace("_HF_", "_E0_")
+    lab.execute("INSERT INTO I_IMAGES VALUES (?, ?)", lab.inspection("A01a", 1), second)
+    batch = lab.batch(SHOTS)
+    connection = sqlite3.connect(lab.root / "state" / "ledger.sqlite")
+    with connection:  # the image of A02a becomes the second one of A01a
+        connection.execute(
+            "UPDATE images SET inspection_id = ?, image_name = ?, plate_column = 1 WHERE plate_column = 2",
+            (lab.inspection("A01a", 1), second),
+        )
+    connection.close()
+    return batch
+
+
+SEVERAL = "withhold: 2 images of this drop at one inspection: name one profile in [[search]]"
+
+
+def test_two_images_of_one_drop_and_inspection_are_told_and_none_is_written(lab: Lab) -> None:
+    """XtalTrak would show either; the search has to say which profile counts."""
+    batch = with_two_images(lab)
+    lab.finish()
+    assert [row["decision"] for row in rows_of(lab.csv(batch))] == [SEVERAL, "write", SEVERAL]
+    assert [row[3] for row in lab.scores()] == ["13"]
+
+
+@pytest.mark.parametrize(("chosen", "scores"), [([1], ["23", "13"]), ([1, 3], ["13"])], ids=["one", "both"])
+def test_a_person_may_choose_one_of_two_images(lab: Lab, chosen: list[int], scores: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    batch = with_two_images(lab)
+    lab.finalize()
+    lines = lab.csv(batch).read_text().splitlines(keepends=True)
+    for number in chosen:
+        lines[number] = lines[number].replace(SEVERAL, "write")
+    lab.csv(batch).write_text("".join(lines))
+    assert lab.set_autoscore() == []
+    assert [row[3] for row in lab.scores()] == scores
+    assert ("2 images of this drop" in caplog.text) is (len(chosen) == 2)
+    lab.batch({("A02a", 1): "clear"}, scoring='{"step":16}')
+    lab.finish()
+    assert len(lab.scores()) == len(scores) + 1
+
+
+def test_another_image_of_an_inspection_that_has_our_score_is_withheld(lab: Lab) -> None:
+    lab.batch({("A01a", 1): "clear"})
+    lab.finish()
+    batch = with_two_images(lab)
+    connection = sqlite3.connect(lab.root / "state" / "ledger.sqlite")
+    with connection:
+        connection.execute(
+            "DELETE FROM artscores WHERE image_id = (SELECT MAX(id) FROM images WHERE image_name = ?)", (image_name("A01a", 1),)
+        )
+    connection.close()
+    lab.finalize()
+    decisions = [row["decision"] for row in rows_of(lab.csv(batch))]
+    assert decisions == [
+        "write",
+        f"withhold: {image_name('A01a', 1)} of the same drop and inspection has our score already: name one profile in [[search]]",
+    ]
+
+
+def test_images_count_each_where_a_site_protects_by_image(lab: Lab) -> None:
+    by_image = Lab(lab.root, {"protect": "image"})
+    with_two_images(by_image)
+    by_image.finish()
+    assert [row[3] for row in lab.scores()] == ["23", "13", "01"]
+
+
+def test_a_score_of_ours_that_somebody_changed_is_left_as_it_is(lab: Lab, batch: str) -> None:
+    """It may be a person's, made in a program that leaves the name."""
+    lab.finish()
+    lab.execute("UPDATE I_SCORES SET SCORE = '31' WHERE IMAGENAME = ?", image_name("A01c", 1))
+    second = lab.batch({("A01c", 1): "clear", ("A02a", 1): "other"}, scoring='{"step":16}')
+    lab.finish()
+    assert [row["decision"] for row in rows_of(lab.csv(second))] == ["withhold: somebody changed our score to 31", "write"]
+    assert [row[3] for row in lab.scores()] == ["23", "31", "33"]
+
+
 def test_a_dry_run_prints_the_difference_and_writes_nothing(lab: Lab, batch: str) -> None:
     lab.finish()
     lab.person("A01a", 1, "11")
@@ -282,6 +393,11 @@ DOCTORED: dict[str, tuple[Callable[[list[list[str]]], Any], str]] = {
     "another inspection": (lambda lines: lines[1].__setitem__(0, "4711"), "is no scored image of this batch"),
     "a row too many": (lambda lines: lines.append(["999", "x.jpg", *lines[1][2:]]), "line 5: 'x.jpg' of inspection 999 is no scored image"),
     "a row twice": (lambda lines: lines.append(lines[1]), "is there twice"),
+    "a scorer of their own": (
+        lambda lines: [line.append("SCOREDBY" if line is lines[0] else "Berta") for line in lines],
+        "the first line is not",
+    ),
+    "a column too many in one row": (lambda lines: lines[2].append("Berta"), f"line 3: {len(COLUMNS) + 1} columns"),
     "a row missing": (lambda lines: lines.pop(), "1 images of the batch are missing"),
     "another class": (lambda lines: lines[1].__setitem__(8, "rim"), "line 2: class is 'rim'"),
     "another probability": (lambda lines: lines[1].__setitem__(9, "1.0"), "line 2: probability is '1.0'"),
@@ -345,6 +461,17 @@ def test_other_batches_do_not_wait_for_a_bad_csv(lab: Lab) -> None:
     assert isinstance(result.exception, CrystalSearchError)
     assert not isinstance(result.exception, BatchCsvError | UsageError)
     assert list(lab.shown()) == ["A02a"]
+
+
+def test_whatever_scorer_a_csv_names_the_row_is_ours(lab: Lab, batch: str) -> None:
+    """The present scorer is there for people to read; nothing is written by it."""
+    lab.finalize()
+    lines = [line.split(",") for line in lab.csv(batch).read_text().splitlines()]
+    for line in lines[1:]:
+        line[-3:-1] = ["31", "Berta"]
+    lab.csv(batch).write_text("".join(",".join(line) + "\n" for line in lines))
+    assert lab.set_autoscore() == []
+    assert {(row[3], row[5]) for row in lab.scores()} == {("23", "ARTscore"), ("13", "ARTscore"), ("01", "ARTscore")}
 
 
 def test_a_csv_that_was_deleted_is_written_anew_and_held_again(lab: Lab, batch: str) -> None:

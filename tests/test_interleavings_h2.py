@@ -1,6 +1,6 @@
 """Non-interference in Oracle's own statements, on H2: thousands of random schedules, and mutants that they have to find (P28).
 
-``CRYSTAL_SEARCH_SCHEDULES=2000`` runs as many as the project promises; CI runs the first of them.
+``CRYSTAL_SEARCH_SCHEDULES=2000`` runs as many as the project promises, ``500-1000`` a part of them; CI runs the first 100.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from interleaving import H2ScoredLab, Mutation, play
 
 from crystal_search.ledger import open_ledger
 
-SCHEDULES = int(os.environ.get("CRYSTAL_SEARCH_SCHEDULES", "100"))
+_ASKED = os.environ.get("CRYSTAL_SEARCH_SCHEDULES", "100").split("-")
+SCHEDULES = range(int(_ASKED[0]) if len(_ASKED) == 2 else 0, int(_ASKED[-1]))
 #: A mutant that so many schedules do not find counts as not found.
 PATIENCE = 400
 
@@ -36,7 +37,7 @@ def lab() -> Iterator[H2ScoredLab]:
 
 
 def test_people_and_importer_at_random(lab: H2ScoredLab) -> None:
-    for seed in range(SCHEDULES):
+    for seed in SCHEDULES:
         try:
             play(lab, seed)
         except Exception as error:

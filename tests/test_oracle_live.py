@@ -115,7 +115,9 @@ def test_a_person_waits_for_our_lock_and_then_scores(lab: LiveLab) -> None:
             table.insert([(OURS, [])])
         thread.join(60)
         assert done.is_set()
-        assert [row.score_id for row in table.of_drop(1) or []] == [1, OURS.score_id]
+        one_drop = table.of_drop(1)
+        assert one_drop is not None
+        assert [row.score_id for row in one_drop.rows] == [1, OURS.score_id]
     person.close()
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, select
 from crystal_search.archives import ChopResult
 from crystal_search.ledger.batches import Batch
 from crystal_search.ledger.schema import artscores, images, scorings, work_units
+from crystal_search.score_codes import ScoreCodes
 from crystal_search.xtaltrak.artscores import Artscore, Box, Region
 from crystal_search.xtaltrak.images import database_time
 
@@ -26,8 +27,8 @@ class KeptScore:
     public_id: str
 
 
-def kept_scores(connection: Connection, batch: Batch) -> list[KeptScore]:
-    """The ARTscores of a batch, also those that are ``unsure`` or ``no_drop``, in the ledger's order."""
+def kept_scores(connection: Connection, batch: Batch, codes: ScoreCodes) -> list[KeptScore]:
+    """The ARTscores of a batch, also those that are ``unsure`` or ``no_drop``, in the ledger's order, with the site's codes."""
     rows = connection.execute(
         select(images, artscores, scorings.c.model_name, scorings.c.model_sha256, work_units.c.name.label("work_unit"))
         .join_from(images, artscores)
@@ -36,17 +37,17 @@ def kept_scores(connection: Connection, batch: Batch) -> list[KeptScore]:
         .where(images.c.batch_id == batch.id)
         .order_by(images.c.id)
     )
-    return [_kept(row) for row in rows]
+    return [_kept(row, codes) for row in rows]
 
 
-def _kept(row: Row[tuple[object, ...]]) -> KeptScore:
+def _kept(row: Row[tuple[object, ...]], codes: ScoreCodes) -> KeptScore:
     taken_at: datetime | None = row.inspected_at
     found = Artscore(
         inspection_id=row.inspection_id,
         image_name=row.image_name,
         taken_at=None if taken_at is None else database_time(taken_at),
         status=row.status,
-        score=row.score,
+        score=None if row.class_name is None else codes.of(row.class_name),
         class_name=row.class_name,
         probability=row.probability,
         crystal_probability=row.crystal_probability,

@@ -122,24 +122,26 @@ def standing_after(connection: Connection, score_id: int, limit: int) -> Sequenc
     return [last[number] for number in sorted(last)]
 
 
-def ours_among(connection: Connection, rows: Iterable[ScoreRow], undone_too: bool = False) -> frozenset[int]:
+def ours_among(connection: Connection, rows: Iterable[ScoreRow], undone_too: bool = False) -> tuple[frozenset[int], frozenset[int]]:
     """The numbers of those rows of the score table that we wrote: all but the score is as in a write of ours.
 
-    A row that was taken out again and is there nevertheless is somebody else's, except to one who looked into the score table
-    while another program of ours was at work (``undone_too``).
+    Then those among them whose score is none that we wrote. A row that was taken out again and is there nevertheless is somebody
+    else's, except to one who looked into the score table while another program of ours was at work (``undone_too``).
     """
-    found = {row.score_id: row.identity for row in rows}
-    if not found:
-        return frozenset()
-    numbers: list[int] = []
+    found = {row.score_id: row for row in rows}
+    ours: set[int] = set()
+    as_written: set[int] = set()
     for some in _pieces(sorted(found)):
         which = writes.c.score_id.in_(some)
         noted = select(writes.c.after).where(which if undone_too else which & (writes.c.state != WriteState.UNDONE))
         for text in connection.execute(noted).scalars().all():
             after = ScoreRow.from_json(text)
-            if found[after.score_id] == after.identity:
-                numbers.append(after.score_id)
-    return frozenset(numbers)
+            row = found[after.score_id]
+            if row.identity == after.identity:
+                ours.add(row.score_id)
+            if row == after:
+                as_written.add(row.score_id)
+    return frozenset(ours), frozenset(ours - as_written)
 
 
 def _pieces(numbers: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -9,9 +9,9 @@ The database sees to it too: what is written goes through a view that shows and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -72,6 +72,17 @@ def _is_on(row: ScoreRow, inspection_id: int, image_name: str) -> bool:
     return row.inspection_id == inspection_id and row.image_name in (None, image_name)
 
 
+class DropNow(NamedTuple):
+    """What XtalTrak has now of an inspection: its drop (barcode, column, row, subwell), its images' names, and every score on that drop.
+
+    The scores are those of all inspections of the drop.
+    """
+
+    place: tuple[Any, ...]
+    images: Collection[str | None]
+    rows: Sequence[ScoreRow]
+
+
 class ScoreTable:
     """The score table through an open XtalTrak. Every call raises ``TryAgainLater`` when the database is away."""
 
@@ -82,24 +93,26 @@ class ScoreTable:
         self.scorer = xtaltrak.scorer
         self.artscores = ArtscoreTable(xtaltrak)
 
-    def of_drop(self, inspection_id: int) -> list[ScoreRow] | None:
-        """Every score on the drop of an inspection, on all its inspections; None when XtalTrak has no such inspection."""
-        rows = self.xtaltrak.query("score_drop", {"inspection_id": inspection_id})
-        return [_row(row) for row in rows if row[0] is not None] if rows else None
+    def of_drop(self, inspection_id: int) -> DropNow | None:
+        """What there is now of the drop of an inspection; None when XtalTrak has no such inspection."""
+        return self.of_drops([inspection_id])[inspection_id]
 
-    def of_drops(self, inspection_ids: Collection[int]) -> dict[int, list[ScoreRow] | None]:
+    def of_drops(self, inspection_ids: Collection[int]) -> dict[int, DropNow | None]:
         """``of_drop`` of each of those inspections, in two queries where they lie close together, as those of a batch do."""
-        found: dict[int, list[ScoreRow] | None] = {}
+        found: dict[int, DropNow | None] = {}
         for first, last, some in _runs(inspection_ids):
-            if len(some) == 1:
-                found[first] = self.of_drop(first)
-                continue
-            there = {number for (number,) in self.xtaltrak.query("inspections_between", {"first": first, "last": last})}
-            found.update({number: [] if number in there else None for number in some})
-            for number, *columns in self.xtaltrak.query("score_drops", {"first": first, "last": last}):
-                rows = found.get(number)
-                if rows is not None:
-                    rows.append(_row(tuple(columns)))
+            between = {"first": first, "last": last}
+            places: dict[int, tuple[Any, ...]] = {}
+            images: dict[int, set[str]] = {}
+            for number, *place, image_name in self.xtaltrak.query("images_between", between):
+                places[int(number)] = tuple(place)
+                images.setdefault(int(number), set()).add(image_name)
+            rows: dict[int, list[ScoreRow]] = {}
+            for number, *columns in self.xtaltrak.query("score_drops", between):
+                rows.setdefault(int(number), []).append(_row(tuple(columns)))
+            for number in some:
+                there = number in places
+                found[number] = DropNow(places[number], images[number], rows.get(number, ())) if there else None
         return found
 
     def row(self, score_id: int) -> ScoreRow | None:

@@ -5,7 +5,9 @@ INSERT INTO {ARTSCORES_OWN} (
 )
 SELECT :score_id, :inspection_id, :image_name, :score, TO_DATE(:scored_at, 'YYYY-MM-DD HH24:MI:SS'), :scorer
 FROM DUAL
-WHERE EXISTS (SELECT 1 FROM {I_INSPECTIONS} seen WHERE seen.{I_INSPECTIONS.INSPECTID} = :inspection_id)
+WHERE EXISTS (
+        SELECT 1 FROM {I_IMAGES} seen WHERE seen.{I_IMAGES.INSPECTID} = :inspection_id AND seen.{I_IMAGES.IMAGENAME} = :image_name
+    )
     AND NOT EXISTS (SELECT 1 FROM {I_SCORES} taken WHERE taken.{I_SCORES.SCOREID} = :score_id)
     AND NOT EXISTS (
         SELECT 1
