@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from itertools import product
 from multiprocessing.context import ForkProcess
@@ -35,21 +36,12 @@ NAMES = sorted(image_name(*drop) for drop in DROPS)
 SETTINGS = "[generator]\nimages_per_work_unit = 1\npage = 7\n"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[KillablePostgres]:
-    started = KillablePostgres()
-    try:
-        yield started
-    finally:
-        started.close()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
     """Twenty-eight images in pages of seven, one in a work unit."""
     if request.param == "sqlite":
         return make_lab(tmp_path, DROPS, SETTINGS)
-    server: KillablePostgres = request.getfixturevalue("server")
+    server: KillablePostgres = request.getfixturevalue("postgres")
     server.empty()
     return make_lab(tmp_path, DROPS, f'{SETTINGS}[ledger]\nurl = "{server.url}"\n')
 
@@ -139,6 +131,22 @@ def test_a_living_ones_lease_is_left_alone_until_it_has_run_out(lab: Lab, monkey
     monkeypatch.setattr(slots.socket, "gethostname", lambda: "x" * 300)  # a name of any length fits the ledger
     lab.assimilated()
     lab.round()
+
+
+@pytest.mark.parametrize("alive", [False, True])
+def test_what_a_dead_one_of_this_machine_had_under_another_name_is_adopted(lab: Lab, alive: bool) -> None:
+    lab.settings = lab.settings.model_copy(update={"generator": lab.settings.generator.model_copy(update={"max_open_work_units": 1})})
+    lab.round()
+    lab.assimilated()
+    other = slots.Slot(5, lab.settings.paths.state / "generators")
+    with lab.ledger() as ledger, ledger.begin() as connection:
+        assert leases.take(connection, batches, batches.c.id > 0, other.owner) == 1
+    with (other.folder / "5.lock").open("w") as lock:
+        if alive:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        lab.round()
+    (first,) = lab.rows("SELECT count(*) AS count FROM work_units WHERE batch_id = (SELECT min(id) FROM batches)")
+    assert first["count"] == (1 if alive else 2)
 
 
 def test_a_lost_lease_stops_the_slow_one(lab: Lab) -> None:
