@@ -18,13 +18,14 @@ from crystal_search.errors import TryAgainLater
 from crystal_search.grid import GaveUp, Grid, Refused, Returned
 from crystal_search.ledger import Ledger
 from crystal_search.ledger.results import KnownWorkUnit, find_work_unit, give_up, record_refusal, record_result
+from crystal_search.service import Stop
 from crystal_search.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 
-def assimilate(settings: Settings, ledger: Ledger, grid: Grid) -> int:
-    """Drive the grid on and take in what came back; returns how many events that were.
+def assimilate(settings: Settings, ledger: Ledger, grid: Grid, stop: Stop | None = None) -> int:
+    """Drive the grid on and take in what came back; returns how many events that were. ``stop`` ends it between two of them.
 
     Raises ``TryAgainLater`` when the disk is full or away, or the ledger is; nothing is lost, the grid tells its events again.
     Raises ``SettingsError`` when all work that is left waits for another model or other settings.
@@ -32,6 +33,8 @@ def assimilate(settings: Settings, ledger: Ledger, grid: Grid) -> int:
     try:
         events = grid.poll()
         for event in events:
+            if stop is not None and stop.is_set():
+                break
             _take_in(settings, ledger, event)
             grid.acknowledge(event)
     except OSError as error:

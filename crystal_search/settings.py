@@ -172,6 +172,39 @@ class Retention(_Section):
     )
 
 
+#: A service that loops and can tell how it is.
+ServiceName = Literal["work-generator", "assimilate", "finalize", "set-autoscore", "retention"]
+
+
+class Services(_Section):
+    """How the services that loop tell what they do."""
+
+    log: Literal["plain", "json"] = Field(
+        "plain", description="json: one JSON object a log line, for programs that collect logs; the option --log overrides it."
+    )
+    listen: Annotated[str, Field(pattern=r"^[0-9.]{7,15}$")] = Field(
+        "127.0.0.1",
+        description="IPv4 address of /health and /metrics (Prometheus): the loopback, or an internal network; there is no password.",
+    )
+    ports: dict[ServiceName, Annotated[int, Field(ge=1, le=65_535)]] = Field(
+        default_factory=dict,
+        description="Port of each service that shall answer there, such as { finalize = 9473 }, whose metrics count the images too. Empty: none.",
+    )
+    silence_seconds: Annotated[float, Field(gt=0)] = Field(
+        900.0, description="/health is bad when a round has failed, or gave no sign of life for so long."
+    )
+    refresh_seconds: Annotated[float, Field(gt=0)] = Field(30.0, description="So often the ledger is read for the metrics.")
+    longest_pause_seconds: Annotated[float, Field(gt=0)] = Field(
+        300.0, description="While a database or a disk is away the pause between rounds doubles up to this."
+    )
+
+    @model_validator(mode="after")
+    def _a_port_each(self) -> Self:
+        if len(set(self.ports.values())) < len(self.ports):
+            raise ValueError("ports: each service needs a port of its own")
+        return self
+
+
 class Settings(_Section):
     """All of ``crystal-search.toml``."""
 
@@ -185,6 +218,7 @@ class Settings(_Section):
     boinc: Boinc = Field(default_factory=lambda: Boinc())
     finalizer: Finalizer = Finalizer()
     retention: Retention = Retention()
+    services: Services = Services()
 
     @model_validator(mode="after")
     def _boinc_has_a_project(self) -> Self:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import click
 
+from crystal_search import services
 from crystal_search.errors import EXIT_SOME_FAILED, CrystalSearchError, TryAgainLater, UsageError
 from crystal_search.ledger import Ledger, open_existing_ledger, open_ledger
 from crystal_search.ledger.batches import batch_named, batches_in, move_batch
 from crystal_search.ledger.schema import BatchState
 from crystal_search.leftovers import sweep_partials
-from crystal_search.service import Stop, run_service
+from crystal_search.service import Stop
 from crystal_search.settings import Settings, load_settings
 from crystal_search.xtaltrak import open_xtaltrak
 from crystal_search.xtaltrak.scores import ScoreTable
@@ -45,13 +46,12 @@ def finalize(settings_file: Path | None, once: bool) -> None:
     """Write the CSV of every batch that has come back."""
     settings = load_settings(settings_file)
     sweep_partials(settings.csv)
-    with open_ledger(settings.ledger_url) as ledger:
 
-        def one_round(stop: Stop) -> None:
-            with _score_table(settings) as table:
-                finalize_round(settings, ledger, table, stop, once)
+    def one_round(stop: Stop, ledger: Ledger) -> None:
+        with _score_table(settings) as table:
+            finalize_round(settings, ledger, table, stop, once)
 
-        run_service("finalize", one_round, once, settings.generator.poll_seconds)
+    services.run(settings, "finalize", one_round, once, tells_of_ledger=True)
 
 
 @click.command()
@@ -106,16 +106,15 @@ def _rows_to_write(path: Path) -> str:
 def set_autoscore(settings_file: Path | None, once: bool, dry_run: bool) -> None:
     """Write the scores of approved batches into XtalTrak, beside people's and never over them."""
     settings = load_settings(settings_file)
-    with open_ledger(settings.ledger_url) as ledger:
-        if dry_run:
-            with _score_table(settings) as table:
-                for line in difference(settings, ledger, table):
-                    click.echo(line)
-        else:
-            _import_loop(settings, ledger, once)
+    if dry_run:
+        with open_ledger(settings.ledger_url) as ledger, _score_table(settings) as table:
+            for line in difference(settings, ledger, table):
+                click.echo(line)
+    else:
+        _import_loop(settings, once)
 
 
-def _import_loop(settings: Settings, ledger: Ledger, once: bool) -> None:
+def _import_loop(settings: Settings, once: bool) -> None:
     """With ``once``, a CSV that can not be trusted ends the program after the others are written; else it is logged once.
 
     So is the same warning.
@@ -129,7 +128,7 @@ def _import_loop(settings: Settings, ledger: Ledger, once: bool) -> None:
             log.warning("%s", line)
         warned.add(line)
 
-    def one_round(stop: Stop) -> None:
+    def one_round(stop: Stop, ledger: Ledger) -> None:
         with _score_table(settings) as table:
             mistakes = set(set_autoscore_round(settings, ledger, table, stop, once, warn))
         if mistakes and once:
@@ -139,7 +138,7 @@ def _import_loop(settings: Settings, ledger: Ledger, once: bool) -> None:
         known.clear()
         known.update(mistakes)
 
-    run_service("set-autoscore", one_round, once, settings.generator.poll_seconds)
+    services.run(settings, "set-autoscore", one_round, once)
 
 
 @click.command()
