@@ -172,6 +172,39 @@ class Retention(_Section):
     )
 
 
+def _link(template: str) -> str:
+    try:
+        template.format(barcode="", well="", subwell=1, inspection=1, image="")
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise ValueError("may hold {barcode}, {well}, {subwell}, {inspection} and {image}, and no other braces") from error
+    return template
+
+
+Address = Annotated[str, Field(pattern=r"^[^\s@,<>]+@[^\s@,<>]+$")]
+
+
+class Digest(_Section):
+    """The daily digest of new crystals: files, and a mail."""
+
+    hour: Annotated[int, Field(ge=0, le=23)] | None = Field(
+        None, description="The finalize service makes it each day after this hour, local time; empty: only `crystal-search digest` does."
+    )
+    to: list[Address] = Field(default_factory=list, description="Mail addresses; empty: no mail, only the files.")
+    sender: Address = Field("crystal-search@localhost", description="From whom the mail comes.")
+    smtp: Annotated[str, Field(pattern=r"^[^\s:]+:[0-9]{1,5}$")] = Field(
+        "localhost:25", description="The lab's mail server, which takes mail without a password."
+    )
+    folder: Path | None = Field(None, description="Where its files go; empty: digests in paths.state.")
+    min_probability: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="Crystals below this crystal probability are left out.")
+    lines: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        100, description="So many of the likeliest crystals stand in the text; the CSV has all."
+    )
+    link: Annotated[str, AfterValidator(_link)] = Field(
+        "",
+        description='Address of a drop in the viewer, such as "http://viewer/{barcode}/{inspection}/{well}"; empty: the path of the overlay.',
+    )
+
+
 #: A service that loops and can tell how it is.
 ServiceName = Literal["work-generator", "assimilate", "finalize", "set-autoscore", "retention"]
 
@@ -219,6 +252,7 @@ class Settings(_Section):
     finalizer: Finalizer = Finalizer()
     retention: Retention = Retention()
     services: Services = Services()
+    digest: Digest = Digest()
 
     @model_validator(mode="after")
     def _boinc_has_a_project(self) -> Self:
@@ -265,6 +299,16 @@ class Settings(_Section):
     def csv(self) -> Path:
         """The finalizer's CSV files: ``<batch>.csv``."""
         return self.paths.state / "csv"
+
+    @property
+    def digest_folder(self) -> Path:
+        """Where digests lie: ``<day>_<time>.csv`` and ``.txt``."""
+        return self.digest.folder or self.paths.state / "digests"
+
+    @property
+    def digest_memory(self) -> Path:
+        """What digests have told."""
+        return self.paths.state / "digest.json"
 
 
 def settings_path(explicit: Path | None = None) -> Path:
@@ -317,6 +361,8 @@ def _resolve(settings: Settings, base: Path) -> Settings:
     }
     if settings.scoring.model is not None:
         changes["scoring"] = settings.scoring.model_copy(update={"model": base / settings.scoring.model})
+    if settings.digest.folder is not None:
+        changes["digest"] = settings.digest.model_copy(update={"folder": base / settings.digest.folder})
     boinc = {key: base / path for key, path in (("project", settings.boinc.project), ("inbox", settings.boinc.inbox)) if path is not None}
     changes["boinc"] = settings.boinc.model_copy(update=boinc)
     return settings.model_copy(update=changes)

@@ -22,6 +22,7 @@ from crystal_search.settings import Settings, load_settings
 from crystal_search.xtaltrak import open_xtaltrak
 from crystal_search.xtaltrak.scores import ScoreTable
 from finalizer.batch_csv import BatchCsvError, csv_lines, says_write
+from finalizer.digest.cli import DailyDigest
 from finalizer.finalize import finalize_round
 from finalizer.set_autoscore import difference, set_autoscore_round
 from finalizer.undo import undo_batch
@@ -47,9 +48,13 @@ def finalize(settings_file: Path | None, once: bool) -> None:
     settings = load_settings(settings_file)
     sweep_partials(settings.csv)
 
+    daily = DailyDigest(settings)
+
     def one_round(stop: Stop, ledger: Ledger) -> None:
         with _score_table(settings) as table:
             finalize_round(settings, ledger, table, stop, once)
+        if not once and not stop.is_set():
+            daily.if_due(ledger)
 
     services.run(settings, "finalize", one_round, once, tells_of_ledger=True)
 

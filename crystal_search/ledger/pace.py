@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
-from crystal_search.ledger.schema import ImageState, images, results
+from crystal_search.ledger.schema import BatchState, ImageState, batches, images, results
 
 #: Long enough to hold a night, when most computers are idle.
 WINDOW = timedelta(hours=24)
@@ -33,7 +33,12 @@ def read_pace(connection: Connection, now: datetime) -> Pace:
         .where(results.c.received_at > now - WINDOW)
     ).one()
     left = connection.execute(
-        select(func.count()).select_from(images).where(images.c.state.in_([ImageState.CLAIMED, ImageState.IN_WORK]))
+        select(func.count())
+        .select_from(images)
+        .where(
+            images.c.batch_id.in_(select(batches.c.id).where(batches.c.state == BatchState.OPEN)),  # no other has any, and an index serves
+            images.c.state.in_([ImageState.CLAIMED, ImageState.IN_WORK]),
+        )
     ).scalar_one()
     if not count:
         return Pace(0, 0.0, left, None)
