@@ -54,6 +54,10 @@ class XtalTrak(_Section):
         default_factory=dict,
         description="Table and column names that differ from the default, as DEFAULT = 'YOURS' (tables: I_SCORES, columns: I_SCORES.SCORE).",
     )
+    details: list[Literal["project", "samples", "families", "conditions"]] | None = Field(
+        None,
+        description="What XtalTrak knows of a plate, for `crystal-search hits`; empty: all with sqlite, project and samples with oracle.",
+    )
     um_per_px: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(
         default_factory=lambda: {"HF": 1.131},
         description="Scale of the images by profile (field 14 of the file name); others count as unknown.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import TextIO
 import click
 
 from crystal_search.atomic import atomic_file
-from crystal_search.errors import UsageError
+from crystal_search.errors import EXIT_DONE, UsageError
 from crystal_search.exports.scores import Writer, ispyb_writer, write_csv, write_json
 from crystal_search.ledger import open_existing_ledger
 from crystal_search.ledger.all_scores import all_scores
@@ -24,10 +25,17 @@ _log = logging.getLogger("export")
 
 @contextmanager
 def text_output(path: Path | None) -> Iterator[TextIO]:
-    """Standard output, or a file that takes its name when the block has ended well. Raises ``UsageError``."""
+    """Standard output, or a file that takes its name when the block has ended well. Raises ``UsageError``.
+
+    Whoever reads standard output may close it before the end, as ``head`` does.
+    """
     if path is None:
-        yield sys.stdout
-        sys.stdout.flush()
+        try:
+            yield sys.stdout
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(EXIT_DONE) from None
         return
     try:
         with atomic_file(path) as file:

@@ -26,6 +26,8 @@ _CREATE = (
     "create_plates",
     "create_samples",
     "create_plate_drops",
+    "create_sample_families",
+    "create_well_conditions",
     "create_i_plate_inspections",
     "create_i_inspections",
     "create_i_images",

@@ -14,6 +14,7 @@ from crystal_search.settings import Settings, load_settings
 from crystal_search.xtaltrak import XtalTrak
 from crystal_search.xtaltrak.adapters.csv_list import read_list
 from crystal_search.xtaltrak.adapters.placing import place_all
+from crystal_search.xtaltrak.adapters.plate_details import load_details
 from crystal_search.xtaltrak.adapters.rock_maker import FORMATS, Tree, read_export, read_tree
 from crystal_search.xtaltrak.adapters.source_image import SkippedError, SourceImage
 from crystal_search.xtaltrak.embedded import Report, create_embedded, import_folder, load_images
@@ -28,7 +29,12 @@ _Reader = Callable[[XtalTrak], Iterator[SourceImage | SkippedError]]
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--settings", "settings_file", type=click.Path(path_type=Path), help="Settings file; default crystal-search.toml.")
 @click.option(
-    "--from", "kind", type=click.Choice(["folder", "rockmaker", "csv"]), default="folder", show_default=True, help="What SOURCE is."
+    "--from",
+    "kind",
+    type=click.Choice(["folder", "rockmaker", "csv", "details"]),
+    default="folder",
+    show_default=True,
+    help="What SOURCE is.",
 )
 @click.option("--csv", "export", type=click.Path(path_type=Path), help="rockmaker: the CSV export with dates, imagers and wells.")
 @click.option(
@@ -40,7 +46,7 @@ _Reader = Callable[[XtalTrak], Iterator[SourceImage | SkippedError]]
 def load(
     source: Path,
     settings_file: Path | None,
-    kind: Literal["folder", "rockmaker", "csv"],
+    kind: Literal["folder", "rockmaker", "csv", "details"],
     export: Path | None,
     wells: str | None,
     kinds: tuple[str, ...],
@@ -49,8 +55,8 @@ def load(
 ) -> None:
     """Bring the images of SOURCE into the image root and the embedded XtalTrak: docs/how-to/adapters.md.
 
-    SOURCE is a folder of CrystalTrak-named images, a Rock Maker folder that holds WellImages, or a CSV list. A second time
-    nothing is brought in twice.
+    SOURCE is a folder of CrystalTrak-named images, a Rock Maker folder that holds WellImages, or a CSV list; with --from details
+    a CSV with projects, samples and conditions of plates that are there. A second time nothing is brought in twice.
     """
     configured = load_settings(settings_file)
     if configured.xtaltrak.dialect != "sqlite":
@@ -59,6 +65,8 @@ def load(
         raise UsageError("--csv and --wells go with --from rockmaker")
     if kind == "folder":
         skipped = _load_folder(source, configured)
+    elif kind == "details":
+        skipped = _load_details(source, configured)
     elif kind == "csv":
         skipped = _load(configured, lambda xtaltrak: read_list(source, date_format), copy)
     else:
@@ -87,6 +95,16 @@ def _load(configured: Settings, read: _Reader, copy: bool) -> int:
         placed = place_all(xtaltrak, configured.paths.images, read(xtaltrak), copy, skip)
     _log.info("%d images new in %s, %d new in XtalTrak, %d skipped", placed.links, configured.paths.images, placed.images, skipped)
     return skipped
+
+
+def _load_details(source: Path, configured: Settings) -> int:
+    skipped: list[str] = []
+    with create_embedded(configured.xtaltrak) as xtaltrak:
+        taken = load_details(xtaltrak, source, skipped.append)
+    for line in skipped:
+        _log.warning("skipped %s", line)
+    _log.info("%d rows taken, %d skipped", taken, len(skipped))
+    return len(skipped)
 
 
 def _load_folder(folder: Path, configured: Settings) -> int:
