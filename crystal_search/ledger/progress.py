@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
+from typing import Any
 
-from sqlalchemy import Column, Connection, func, select
+from sqlalchemy import Column, Connection, Row, func, select
 
 from crystal_search.ledger.counts import ImageCounts
 from crystal_search.ledger.schema import (
@@ -81,13 +82,15 @@ def read_lag(connection: Connection) -> Lag:
         .scalars()
         .all()
     )
-    seen = connection.execute(
-        select(images.c.id, images.c.batch_id, images.c.inspected_at, artscores.c.scored_at)
-        .join_from(images, artscores)
-        .where(images.c.batch_id.in_(latest), images.c.inspected_at.is_not(None))
-        .order_by(images.c.id.desc())
-        .limit(_LAG_IMAGES)
-    ).all()
+    seen: list[Row[Any, Any, Any, Any]] = []
+    for number in latest:  # a batch at a time: no need to sort what is in all of them
+        if len(seen) < _LAG_IMAGES:
+            seen += connection.execute(
+                select(images.c.id, images.c.batch_id, images.c.inspected_at, artscores.c.scored_at)
+                .join_from(images, artscores)
+                .where(images.c.batch_id == number, images.c.inspected_at.is_not(None))
+                .limit(_LAG_IMAGES - len(seen))
+            ).all()
     inspected = {row.id: row.inspected_at.astimezone(UTC) for row in seen}
     written = connection.execute(
         select(writes.c.image_id, writes.c.written_at).where(
