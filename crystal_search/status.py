@@ -105,11 +105,11 @@ def read_boinc_status(settings: Settings) -> BoincStatus | None:
 
 
 def read_status(connection: Connection) -> Status:
-    """How far each stage is, as the ledger has it. Reads every image's row: seconds with fifteen million."""
+    """How far each stage is, as the ledger has it. Counts every image, through an index: seconds with fifteen million."""
     stopped = [ImageState.REFUSED, ImageState.FAILED]
     reasons = connection.execute(
         select(images.c.state, images.c.reason, func.count())
-        .where(images.c.state.in_(stopped))
+        .where(images.c.batch_id.in_(select(batches.c.id)), images.c.state.in_(stopped))  # all batches: so that the index serves
         .group_by(images.c.state, images.c.reason)
         .order_by(images.c.state, images.c.reason)
     )

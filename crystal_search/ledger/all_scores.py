@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import select
 
 from crystal_search.ledger import Ledger
-from crystal_search.ledger.schema import artscores, batches, images, scorings, work_units
+from crystal_search.ledger.schema import artscores, batches, images, scorings
 from crystal_search.plate import Drop, Inspection, InspectionImage, Well
 
 PAGE = 10_000
@@ -20,8 +20,7 @@ PAGE = 10_000
 class ScoreOfImage:
     """What one pass found in an image.
 
-    ``class_name``, ``score`` and ``probability`` are None unless ``status`` is scored. ``chops`` are class and probability of the
-    best regions. ``scored_at`` is UTC.
+    ``class_name``, ``score`` and ``probability`` are None unless ``status`` is scored. ``scored_at`` is UTC.
     """
 
     image: InspectionImage
@@ -31,52 +30,59 @@ class ScoreOfImage:
     probability: float | None
     crystal_probability: float | None
     drop_box: str | None
-    chops: tuple[tuple[str, float], ...]
+    chops_json: str | None
     model: str
     batch: str
-    work_unit: str
     scored_at: datetime
+
+    @property
+    def chops(self) -> list[tuple[str, float]]:
+        """Class and probability of the best regions."""
+        return [(chop["class_name"], chop["probability"]) for chop in json.loads(self.chops_json or "[]")]
+
+
+#: In the order in which ``all_scores`` takes a row apart.
+_COLUMNS = (
+    images.c.id,
+    images.c.inspection_id,
+    images.c.image_name,
+    images.c.barcode,
+    images.c.plate_column,
+    images.c.plate_row,
+    images.c.subwell,
+    images.c.inspection_number,
+    images.c.inspected_at,
+    artscores.c.status,
+    artscores.c.class_name,
+    artscores.c.score,
+    artscores.c.probability,
+    artscores.c.crystal_probability,
+    artscores.c.drop_box,
+    artscores.c.chops,
+    scorings.c.model_name,
+    batches.c.name,
+    artscores.c.scored_at,
+)
 
 
 def all_scores(ledger: Ledger, barcode: str | None = None) -> Iterator[ScoreOfImage]:
     """Every score of every pass, oldest image first; ``barcode``: of that plate only."""
+    query = (
+        select(*_COLUMNS)
+        .join_from(images, artscores)
+        .join(scorings, scorings.c.id == images.c.scoring_id)
+        .join(batches, batches.c.id == images.c.batch_id)
+        .order_by(images.c.id)
+        .limit(PAGE)
+    )
+    if barcode is not None:
+        query = query.where(images.c.barcode == barcode)
     after = 0
     while True:
-        query = (
-            select(
-                images,
-                artscores,
-                scorings.c.model_name,
-                batches.c.name.label("batch"),
-                work_units.c.name.label("work_unit"),
-            )
-            .join_from(images, artscores)
-            .join(scorings, scorings.c.id == images.c.scoring_id)
-            .join(batches, batches.c.id == images.c.batch_id)
-            .join(work_units, work_units.c.id == images.c.work_unit_id)
-            .where(images.c.id > after)
-            .order_by(images.c.id)
-            .limit(PAGE)
-        )
         with ledger.read() as connection:
-            rows = connection.execute(query if barcode is None else query.where(images.c.barcode == barcode)).all()
-        for row in rows:
-            drop = Drop(row.barcode, Well(row.plate_column, row.plate_row), row.subwell)
-            inspection = Inspection(row.barcode, row.inspection_number, row.inspected_at)
-            yield ScoreOfImage(
-                image=InspectionImage(row.inspection_id, row.image_name, drop, inspection),
-                status=row.status,
-                class_name=row.class_name,
-                score=row.score,
-                probability=row.probability,
-                crystal_probability=row.crystal_probability,
-                drop_box=row.drop_box,
-                chops=tuple((chop["class_name"], chop["probability"]) for chop in json.loads(row.chops or "[]")),
-                model=row.model_name,
-                batch=row.batch,
-                work_unit=row.work_unit,
-                scored_at=row.scored_at,
-            )
+            rows = connection.execute(query.where(images.c.id > after)).all()
+        for after, inspection_id, name, plate, column, row, subwell, number, taken_at, *found in rows:  # noqa: B007 - the next page's
+            drop = Drop(plate, Well(column, row), subwell)
+            yield ScoreOfImage(InspectionImage(inspection_id, name, drop, Inspection(plate, number, taken_at)), *found)
         if len(rows) < PAGE:
             return
-        after = rows[-1].id

@@ -27,11 +27,10 @@ class Pace:
 
 def read_pace(connection: Connection, now: datetime) -> Pace:
     """The pace at ``now`` (UTC). It counts from the first result of the last 24 hours on, and expects it to stay as it is."""
-    count, first = connection.execute(
-        select(func.count(images.c.id), func.min(results.c.received_at))
-        .select_from(results.join(images, images.c.work_unit_id == results.c.work_unit_id))
-        .where(results.c.received_at > now - WINDOW)
-    ).one()
+    lately = results.c.received_at > now - WINDOW
+    first = connection.execute(select(func.min(results.c.received_at)).where(lately)).scalar_one()
+    units = select(results.c.work_unit_id).where(lately)
+    count = connection.execute(select(func.count()).select_from(images).where(images.c.work_unit_id.in_(units))).scalar_one()
     left = connection.execute(
         select(func.count())
         .select_from(images)
