@@ -126,6 +126,8 @@ def test_nothing_is_told_twice_and_nothing_is_forgotten(lab: Lab, mailbox: Mailb
     early, queued = lab.start(("A01a", 1))
     lab.batch({("A02a", 1): "crystals_harvestable"})
     lab.finish()
+    with lab.ledger() as ledger, ledger.begin() as connection:  # so long ago that no number can show up late any more
+        connection.execute(text("UPDATE batches SET created_at = '2020-01-01 00:00:00.000000'"))
     assert make(lab).crystals == 1
     assert make(lab).crystals == 0
     lab.batch({("A03a", 1): "crystals_harvestable"})
@@ -153,16 +155,22 @@ def test_nothing_is_told_twice_and_nothing_is_forgotten(lab: Lab, mailbox: Mailb
 
 
 def test_a_batch_whose_number_shows_up_late_is_told(lab: Lab, mailbox: Mailbox) -> None:
+    """Its transaction ends after that of a batch with a larger number."""
     lab.batch({("A01a", 1): "crystals_harvestable"})
     lab.batch({("A02a", 1): "crystals_harvestable"})
     lab.finish()
-    with lab.ledger() as ledger, ledger.begin() as connection:  # as if its transaction had not ended yet
-        connection.execute(text("UPDATE batches SET state = 'open' WHERE id = 1"))
-        connection.execute(text("UPDATE images SET state = 'claimed' WHERE batch_id = 1"))
+    with lab.ledger() as ledger, ledger.begin() as connection:
+        connection.execute(text("PRAGMA defer_foreign_keys = ON"))
+        (hidden,) = connection.execute(text("SELECT * FROM batches WHERE id = 1")).mappings().all()
+        for table in ("images", "work_units", "writes"):
+            connection.execute(text(f"UPDATE {table} SET batch_id = 2 WHERE batch_id = 1"))
+        connection.execute(text("UPDATE images SET state = 'refused' WHERE id = 1"))
+        connection.execute(text("DELETE FROM batches WHERE id = 1"))
     assert make(lab).crystals == 1
     with lab.ledger() as ledger, ledger.begin() as connection:
-        connection.execute(text("UPDATE batches SET state = 'imported' WHERE id = 1"))
-        connection.execute(text("UPDATE images SET state = 'scored' WHERE batch_id = 1"))
+        names = ", ".join(hidden)
+        connection.execute(text(f"INSERT INTO batches ({names}) VALUES ({', '.join(':' + name for name in hidden)})"), dict(hidden))
+        connection.execute(text("UPDATE images SET state = 'scored', batch_id = 1 WHERE id = 1"))
     assert make(lab).crystals == 1
 
 
@@ -181,8 +189,13 @@ def test_a_batch_that_was_undone_is_no_news(lab: Lab, mailbox: Mailbox) -> None:
     batch = lab.batch({("A01a", 1): "crystals_harvestable"})
     lab.finish()
     lab.undo(batch)
+    with lab.ledger() as ledger, ledger.begin() as connection:
+        connection.execute(text("UPDATE batches SET created_at = '2020-01-01 00:00:00.000000'"))
     assert make(lab).crystals == 0
     assert mailbox.mails == []
+    told = read_told(lab.settings.digest_memory)
+    assert told is not None
+    assert told.through == 1  # it is not waited for either
 
 
 @pytest.mark.parametrize("answer", ["550 no", "451 later"])

@@ -57,17 +57,16 @@ def told_after(connection: Connection, told: Told | None, just_told: list[int], 
     rows = connection.execute(
         select(batches.c.id, batches.c.state, batches.c.created_at).where(batches.c.id > through).order_by(batches.c.id)
     )
-    pending: int | None = None
+    all_told = True
     beyond: list[int] = []
-    last = through
-    for number, state, created_at in rows:
-        last = number
+    for number, state, created_at in connection.execute(later):
         is_done = number in done or state == BatchState.UNDONE or (told is None and state != BatchState.OPEN)
-        if pending is None and (not is_done or created_at > now - _LATE):
-            pending = number
-        if pending is not None and is_done:
+        all_told = all_told and is_done and created_at <= now - _LATE  # below a new number there may be others yet
+        if all_told:
+            through = number
+        elif is_done:
             beyond.append(number)
-    return Told(at, last if pending is None else pending - 1, beyond)
+    return Told(at, through, beyond)
 
 
 def crystals(connection: Connection, batch: int, min_probability: float) -> Iterator[FoundCrystal]:
