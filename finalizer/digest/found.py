@@ -54,9 +54,7 @@ def told_after(connection: Connection, told: Told | None, just_told: list[int], 
     """What is told once those batches are. On the first time every older batch that has ended counts as told too."""
     through = told.through if told else 0
     done = {*just_told, *(told.beyond if told else ())}
-    rows = connection.execute(
-        select(batches.c.id, batches.c.state, batches.c.created_at).where(batches.c.id > through).order_by(batches.c.id)
-    )
+    later = select(batches.c.id, batches.c.state, batches.c.created_at).where(batches.c.id > through).order_by(batches.c.id)
     all_told = True
     beyond: list[int] = []
     for number, state, created_at in connection.execute(later):
