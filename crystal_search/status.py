@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy import Column, Connection, func, select
+from sqlalchemy import Connection, func, select
 
+from crystal_search.digest_memory import next_digest, read_told
 from crystal_search.errors import TryAgainLater
 from crystal_search.grid import open_boinc_grid
 from crystal_search.grid.boinc import BoincProgress
@@ -20,6 +22,7 @@ from crystal_search.grid.boinc_server import ServerStatus, read_server_status
 from crystal_search.ledger import open_existing_ledger
 from crystal_search.ledger.pace import Pace, read_pace
 from crystal_search.ledger.pauses import Pause, paused
+from crystal_search.ledger.progress import Lag, count_by, read_lag
 from crystal_search.ledger.results import utc_now
 from crystal_search.ledger.schema import BatchState, ImageState, WorkUnitState, batches, images, refusals, work_units, writes
 from crystal_search.settings import Settings, load_settings
@@ -78,6 +81,7 @@ class Status:
     waiting: list[WaitingBatch]
     pace: Pace
     paused: list[Pause]
+    lag: Lag
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +107,11 @@ def read_boinc_status(settings: Settings) -> BoincStatus | None:
 
 
 def read_status(connection: Connection) -> Status:
-    """How far each stage is, as the ledger has it. Reads every image's row: seconds with fifteen million."""
+    """How far each stage is, as the ledger has it. Counts every image, through an index: seconds with fifteen million."""
     stopped = [ImageState.REFUSED, ImageState.FAILED]
     reasons = connection.execute(
         select(images.c.state, images.c.reason, func.count())
-        .where(images.c.state.in_(stopped))
+        .where(images.c.batch_id.in_(select(batches.c.id)), images.c.state.in_(stopped))  # all batches: so that the index serves
         .group_by(images.c.state, images.c.reason)
         .order_by(images.c.state, images.c.reason)
     )
@@ -127,21 +131,17 @@ def read_status(connection: Connection) -> Status:
         .limit(_LAST)
     )
     return Status(
-        images=_count(connection, images.c.state, [state.value for state in ImageState]),
-        work_units=_count(connection, work_units.c.state, [state.value for state in WorkUnitState]),
-        batches=_count(connection, batches.c.state, [state.value for state in BatchState]),
+        images=count_by(connection, images.c.state, [state.value for state in ImageState]),
+        work_units=count_by(connection, work_units.c.state, [state.value for state in WorkUnitState]),
+        batches=count_by(connection, batches.c.state, [state.value for state in BatchState]),
         reasons=_by_kind([(state, reason or "", count) for state, reason, count in reasons]),
         refused_results=_by_kind([("refused", reason, count) for reason, count in set_aside]),
         last_writes=[WrittenBatch(name, state, rows, at.isoformat(sep=" ", timespec="seconds")) for name, state, rows, at in written],
         waiting=[WaitingBatch(name, state, search, _NEXT[BatchState(state)].format(batch=name)) for name, state, search in waiting],
         pace=read_pace(connection, utc_now()),
         paused=paused(connection),
+        lag=read_lag(connection),
     )
-
-
-def _count(connection: Connection, column: Column[str], states: list[str]) -> dict[str, int]:
-    found = connection.execute(select(column, func.count()).group_by(column))
-    return dict.fromkeys(states, 0) | {row[0]: row[1] for row in found}
 
 
 def _by_kind(reasons: list[tuple[str, str, int]]) -> list[Reason]:
@@ -156,7 +156,13 @@ def _by_kind(reasons: list[tuple[str, str, int]]) -> list[Reason]:
     return [Reason(state, kind, count, examples[state, kind]) for (state, kind), count in by_count]
 
 
-def _tables(status: Status, boinc: BoincStatus | None) -> list[Table]:
+def read_next_digest(settings: Settings, now: datetime) -> datetime | None:
+    """When the finalize service makes the next digest, local time; None where it makes none."""
+    told = read_told(settings.digest_memory)
+    return next_digest(now, told.at if told else None, settings.digest.hour)
+
+
+def _tables(status: Status, boinc: BoincStatus | None, digest_at: datetime | None) -> list[Table]:
     def table(title: str, columns: list[str], rows: list[list[object]]) -> Table:
         made = Table(title=title, title_justify="left")
         for column in columns:
@@ -172,6 +178,11 @@ def _tables(status: Status, boinc: BoincStatus | None) -> list[Table]:
         made.insert(0, table("Paused, until crystal-search resume", ["what", "by", "since (UTC)"], lines))
     if status.pace.images:
         made.append(table("Pace of the last 24 hours", ["what", "count"], _pace_rows(status.pace)))
+    if status.lag:
+        title = "From the inspection to the score, latest real-time images"
+        made.append(table(title, ["until", "half within", "95 % within"], _lag_rows(status.lag)))
+    if digest_at:
+        made.append(table("Digest", ["next (local time)"], [[digest_at.isoformat(sep=" ", timespec="minutes")]]))
     if boinc:
         made.append(table("BOINC", ["what", "count"], _boinc_rows(boinc)))
     if status.waiting:
@@ -195,6 +206,11 @@ def _pace_rows(pace: Pace) -> list[list[object]]:
     if pace.end:
         rows.append(["these will be through (UTC)", pace.end.isoformat(sep=" ", timespec="minutes")])
     return rows
+
+
+def _lag_rows(lag: Lag) -> list[list[object]]:
+    what = {"score": "the ARTscore", "xtaltrak": "its row in XtalTrak"}
+    return [[what[until], *(str(timedelta(seconds=round(seconds))) for seconds in quantiles.values())] for until, quantiles in lag.items()]
 
 
 def _boinc_rows(boinc: BoincStatus) -> list[list[object]]:
@@ -226,10 +242,11 @@ def status(settings_file: Path | None, as_json: bool) -> None:
     with open_existing_ledger(settings.ledger_url) as ledger, ledger.read() as connection:
         found = read_status(connection)
     boinc = read_boinc_status(settings)
+    digest_at = read_next_digest(settings, datetime.now())
     if as_json:
-        content = asdict(found) | {"boinc": asdict(boinc) if boinc else None}
+        content = asdict(found) | {"boinc": asdict(boinc) if boinc else None, "next_digest": digest_at}
         click.echo(json.dumps(content, indent=1, default=lambda at: at.isoformat(sep=" ", timespec="seconds")))
     else:
         console = Console()
-        for made in _tables(found, boinc):
+        for made in _tables(found, boinc, digest_at):
             console.print(made)

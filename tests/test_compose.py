@@ -110,6 +110,20 @@ def test_foreign_services_have_a_health_check_and_ours_inherit_one() -> None:
     assert "HEALTHCHECK" in (PROJECT / "server/compose/Dockerfile").read_text()
 
 
+def test_the_services_that_loop_are_asked_where_the_settings_let_them_answer() -> None:
+    settings = tomllib.loads((PROJECT / "server/compose/crystal-search.toml").read_text())["services"]
+    assert settings["listen"] == "0.0.0.0"
+    looping = OURS - {"init", "install", "validator"}
+    assert settings["ports"].keys() == looping
+    for name in looping:
+        port = settings["ports"][name]
+        assert SERVICES[name]["environment"]["HEALTH_URL"] == f"http://127.0.0.1:{port}/health"
+        assert SERVICES[name]["expose"] == [str(port)]
+        assert "metrics" in SERVICES[name]["networks"]
+    assert {name for name, service in SERVICES.items() if "metrics" in service.get("networks", [])} == looping
+    assert COMPOSE["networks"]["metrics"] == {"internal": True}
+
+
 def test_the_order_of_a_start() -> None:
     once = "service_completed_successfully"
     for later, earlier in [("makeproject", "init"), ("install", "makeproject"), ("register", "install"), ("apache", "register")]:

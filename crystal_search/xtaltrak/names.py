@@ -22,6 +22,9 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "PROJECTS": ("PROJECT_ID", "NAME"),
     "PLATE_DROPS": ("FK_PLATE_ID", "FK_SAMPLE_ID"),
     "SAMPLES": ("SAMPLE_ID", "SAMPLE_NAME"),
+    # no vendor's: what a site knows of wells and proteins, as a table or a view of this shape (docs/how-to/hits.md)
+    "WELL_CONDITIONS": ("FK_PLATE_ID", "COL", "I_ROW", "CONDITION_TEXT"),
+    "SAMPLE_FAMILIES": ("FK_SAMPLE_ID", "FAMILY"),
     # our own: the view of the score table through which we write, with its columns
     "ARTSCORES_OWN": (),
     # our own: numbers for SCOREID that the vendor's never reach; a sequence in Oracle, a table of one row in SQLite
