@@ -1,14 +1,14 @@
 """Some tests need what takes minutes or an installation of its own; they run when they are asked for, and fail clearly without it.
 
 ``executable``: the built executable, ``make test-client``. ``compose``: docker compose, ``make test-compose``. ``docker``: an engine,
-``make test-docker``.
+``make test-docker``. ``boinc_server``: a stock BOINC project that runs, ``make test-boinc``.
 """
 
 from __future__ import annotations
 
 import pytest
 
-_ASKED_FOR = ("executable", "compose", "docker")
+_ASKED_FOR = ("executable", "compose", "docker", "boinc_server")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
