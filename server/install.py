@@ -20,7 +20,13 @@ from server.web_settings import NAME as WEB
 from server.web_settings import invite_pattern, merge_web, restore_web
 
 FILES = Path(__file__).with_name("files")
-SCRIPTS = ("crystal_search_validate", "crystal_search_compare", "crystal_search_assimilate", "crystal_search_replication")
+SCRIPTS = (
+    "crystal_search_ask",
+    "crystal_search_validate",
+    "crystal_search_compare",
+    "crystal_search_assimilate",
+    "crystal_search_replication",
+)
 TEMPLATES = ("crystal_search_in", "crystal_search_out")
 LISTS = ("project.xml", "plan_class_spec.xml")
 ADDRESS, INBOX = "bin/validator_address", "bin/inbox_path"

@@ -54,6 +54,14 @@ def wait_for(what: str, is_so: Callable[[], object], told: Callable[[], object] 
         time.sleep(0.2)
 
 
+def promise(document: str) -> tuple[str, int, str]:
+    """File name, most bytes and signature in what BOINC's server gives a client of one task."""
+    (name,) = re.findall(r"<name>(wu_\S+_r\d+_0)</name>", document)
+    (limit,) = re.findall(r"<max_nbytes>\s*([^<\s]+)\s*</max_nbytes>", document)
+    (signature,) = re.findall(r"<xml_signature>\s*(.*?)\s*</xml_signature>", document, re.DOTALL)
+    return name, int(float(limit)), signature
+
+
 class RealBoinc:
     """The project in ``path``. Everything runs in its folder, as its own programs do."""
 
@@ -109,6 +117,32 @@ class RealBoinc:
     def files(self, folder: str) -> list[str]:
         """What is left of tasks in ``upload`` or of work units in ``download``."""
         return sorted(path.name for path in (self.path / folder).rglob("wu_*"))
+
+    def forget(self) -> None:
+        """Leave nothing of what an earlier run had out."""
+        self.sql("UPDATE app SET target_nresults = 0 WHERE name = 'crystal_search'")
+        self.sql("UPDATE result SET server_state = 5, outcome = 5 WHERE server_state <> 5")
+        self.sql("UPDATE workunit SET error_mask = 16, assimilate_state = 2, transition_time = 2147483647")
+        for folder in ("upload", "download"):
+            for path in (self.path / folder).rglob("wu_*"):
+                path.unlink()
+
+    def promised(self, work_unit: str) -> tuple[str, int, str]:
+        """Of a work unit's first task: the name of its file, the most bytes, and BOINC's signature of both."""
+        tasks = f"result r JOIN workunit w ON r.workunitid = w.id WHERE w.name = '{work_unit}'"
+        document = self.sql(f"SELECT r.xml_doc_in FROM {tasks} ORDER BY r.id LIMIT 1")[0][0]
+        return promise(document)
+
+    def upload(self, name: str, limit: int, signature: str, body: bytes, size: int | None = None) -> str:
+        """What the upload handler says, in one line, to a file that is sent as BOINC's client sends it."""
+        head = (
+            "<data_server_request>\n<core_client_major_version>7</core_client_major_version>\n<file_upload>\n<file_info>\n"
+            f"<name>{name}</name>\n<max_nbytes>{limit}</max_nbytes>\n<xml_signature>\n{signature}\n</xml_signature>\n</file_info>\n"
+            f"<nbytes>{len(body) if size is None else size}</nbytes>\n<offset>0</offset>\n<data>\n"
+        )
+        request = urllib.request.Request(self.upload_url, head.encode() + body, {"Content-Type": "application/octet-stream"})
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return " ".join(answer.read().decode().split())
 
     def expire(self, names: Sequence[str]) -> None:
         """The deadline of whatever is out of these work units has passed."""

@@ -17,7 +17,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -63,13 +62,20 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealLab]:
     made = RealLab(tmp_path_factory.mktemp("lab"), boinc)
     print(f"BOINC server {boinc.version()}, project {boinc.url}")
     made.install("--remove")  # of an earlier run that was killed
-    boinc.sql("UPDATE app SET target_nresults = 0 WHERE name = 'crystal_search'")
-    boinc.sql("UPDATE workunit SET error_mask = 16, transition_time = 0 WHERE assimilate_state = 0")
+    boinc.forget()
     made.before = project_files(boinc.path)
     try:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture(autouse=True)
+def no_volunteer_stays(lab: RealLab) -> Iterator[None]:
+    yield
+    for volunteer in lab.volunteers:
+        volunteer.kill()
+    lab.volunteers.clear()
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +149,6 @@ def test_twenty_work_units_with_a_computer_that_returns_garbage_and_one_that_is_
     assert 0 < len(kept) < IMAGES_A_UNIT, "killed in the middle of a work unit"
     good.start()
     lab.wait_until(names, "assimilated")
-    lab.volunteers.clear()
-    good.kill()
 
     sent = {name: first_sent(lab, name) for name in names}
     assert max(sent[name] for name in urgent) <= min(sent[name] for name in names if name not in urgent), "real-time images go first"
@@ -215,18 +219,11 @@ def test_two_computers_have_to_agree(lab: RealLab, keys: dict[str, str]) -> None
     assert not computers & liars
     for name in names:
         assert len([task for task in lab.tasks([name]) if task[3] == VALID]) == 2
-    stop_volunteers(lab)
 
 
 def undecided(lab: RealLab, names: list[str]) -> list[list[str]]:
     """Tasks that are out, or back without a verdict."""
     return [task for task in lab.tasks(names) if task[1] == "4" or (task[2] == SUCCESS and task[3] not in (VALID, INVALID))]
-
-
-def stop_volunteers(lab: RealLab) -> None:
-    for volunteer in lab.volunteers:
-        volunteer.kill()
-    lab.volunteers.clear()
 
 
 def test_adaptive_replication_asks_a_second_computer_only_about_those_without_merit(lab: RealLab, keys: dict[str, str]) -> None:
@@ -243,7 +240,6 @@ def test_adaptive_replication_asks_a_second_computer_only_about_those_without_me
     assert [len(lab.tasks([name])) for name in trusted] == [1, 1]
     assert one.runs()
     assert two.runs()
-    stop_volunteers(lab)
     lab.install()
     assert "0, was 2" in lab.boinc.run("bin/crystal_search_replication")
     lab.boinc.restart()
@@ -258,7 +254,6 @@ def test_work_that_fails_everywhere_is_given_up_with_the_clients_words(lab: Real
         lab.volunteer(f"broken{number}", keys["bob"], BROKEN)
     lab.wait_until(names, "gave_up")
     assert [(task[2], task[5]) for task in lab.tasks(names)] == [(CLIENT_ERROR, "1")] * 3
-    stop_volunteers(lab)
     reasons = " ".join(reason["example"] for reason in lab.status()["reasons"])  # type: ignore[attr-defined]
     assert "too many computers returned errors" in reasons
     assert "the client said: crystal-search-client: this computer is broken" in reasons
@@ -271,10 +266,8 @@ def test_results_wait_while_the_validation_service_is_away(lab: RealLab, keys: d
     good.wait_for("it is asked", lambda: good.hurry() or f"no answer from http://127.0.0.1:{lab.validator_port}" in new_log(lab))
     assert [(task[2], task[3]) for task in lab.tasks(names)] == [(SUCCESS, "0")]
     lab.start_validator()
-    lab.boinc.look_again(names)
     lab.wait_until(names, "assimilated")
-    assert [(task[2], task[3]) for task in lab.tasks(names)] == [(SUCCESS, VALID)]
-    stop_volunteers(lab)
+    assert [(task[2], task[3]) for task in lab.tasks(names)] == [(SUCCESS, VALID)], "to no second computer meanwhile"
 
 
 def new_log(lab: RealLab) -> str:
@@ -288,7 +281,6 @@ def test_a_work_unit_that_is_cancelled_while_it_is_computed(lab: RealLab, keys: 
     lab.boinc.run("bin/cancel_jobs", "--name", names[0])
     lab.wait_until(names, "gave_up")
     busy.wait_for("the task is gone", lambda: busy.hurry() or not list(busy.folder.glob("slots/*/in.zip")))
-    stop_volunteers(lab)
     lab.boinc.wait_until_deleted()
     assert "it was cancelled" in " ".join(reason["example"] for reason in lab.status()["reasons"])  # type: ignore[attr-defined]
 
@@ -307,27 +299,15 @@ def test_work_of_a_computer_that_went_away_is_done_by_another(lab: RealLab, keys
     lost.start()
     lab.volunteers.append(lost)
     lost.wait_for("it has nothing left", lambda: lost.hurry() or not list(lost.folder.glob("slots/*/in.zip")))
-    stop_volunteers(lab)
     assert set(lab.states(names).values()) == {"assimilated"}
 
 
 def test_forged_uploads_are_refused(lab: RealLab) -> None:
     names = lab.work(1)
-    told = lab.boinc.sql(f"SELECT xml_doc_out, name FROM result WHERE name LIKE '{names[0]}%'")[0][0]
-    document = told + lab.boinc.sql(f"SELECT xml_doc_in FROM result WHERE name LIKE '{names[0]}%'")[0][0]
-    (name,) = re.findall(r"<name>(wu_\S+_r\d+_0)</name>", document)[:1]
-    limit = int(float(re.findall(r"<max_nbytes>([^<]+)</max_nbytes>", document)[0]))
-    signature = re.findall(r"<xml_signature>\s*(.*?)\s*</xml_signature>", document, re.DOTALL)[0]
+    name, limit, signature = lab.boinc.promised(names[0])
 
     def upload(name: str = name, limit: int = limit, signature: str = signature, body: bytes = b"forged", size: int | None = None) -> str:
-        head = (
-            f"<data_server_request>\n<core_client_major_version>7</core_client_major_version>\n<file_upload>\n<file_info>\n<name>{name}</name>\n"
-            f"<max_nbytes>{limit}</max_nbytes>\n<xml_signature>\n{signature}\n</xml_signature>\n</file_info>\n"
-            f"<nbytes>{len(body) if size is None else size}</nbytes>\n<offset>0</offset>\n<data>\n"
-        )
-        request = urllib.request.Request(lab.boinc.upload_url, head.encode() + body, {"Content-Type": "application/octet-stream"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return " ".join(answer.read().decode().split())
+        return lab.boinc.upload(name, limit, signature, body, size)
 
     another = name.replace("_0_r", "_1_r")
     refused = {
@@ -352,7 +332,6 @@ def test_forged_uploads_are_refused(lab: RealLab) -> None:
 def test_a_wrong_key_is_told_to_the_volunteer(lab: RealLab) -> None:
     stranger = lab.volunteer("stranger", "b" * 32)
     stranger.wait_for("it is told", lambda: "account key" in stranger.log())
-    stop_volunteers(lab)
 
 
 def test_a_feeder_that_is_down_is_named_and_work_goes_on_afterwards(lab: RealLab, keys: dict[str, str]) -> None:
@@ -365,7 +344,6 @@ def test_a_feeder_that_is_down_is_named_and_work_goes_on_afterwards(lab: RealLab
     assert [daemon.split()[0] for daemon in down] == ["feeder"]
     lab.boinc.run("bin/start")
     lab.wait_until(names, "assimilated")
-    stop_volunteers(lab)
 
 
 def test_an_app_version_is_made_once(lab: RealLab) -> None:
