@@ -130,8 +130,8 @@ class RealBoinc:
     def promised(self, work_unit: str) -> tuple[str, int, str]:
         """Of a work unit's first task: the name of its file, the most bytes, and BOINC's signature of both."""
         tasks = f"result r JOIN workunit w ON r.workunitid = w.id WHERE w.name = '{work_unit}'"
-        document = self.sql(f"SELECT r.xml_doc_in FROM {tasks} ORDER BY r.id LIMIT 1")[0][0]
-        return promise(document)
+        wait_for("BOINC has made a task", lambda: self.sql(f"SELECT 1 FROM {tasks}"))
+        return promise(self.sql(f"SELECT r.xml_doc_in FROM {tasks} ORDER BY r.id LIMIT 1")[0][0])
 
     def upload(self, name: str, limit: int, signature: str, body: bytes, size: int | None = None) -> str:
         """What the upload handler says, in one line, to a file that is sent as BOINC's client sends it."""

@@ -19,6 +19,7 @@ import pytest
 BOINC = shutil.which("boinc") or "/usr/bin/boinc"
 BOINCCMD = shutil.which("boinccmd") or "/usr/bin/boinccmd"
 SECONDS = 300.0
+_HURRY_SECONDS = 4.0
 
 _CC_CONFIG = """<cc_config>
 <log_flags><task>1</task><file_xfer>1</file_xfer><sched_ops>1</sched_ops></log_flags>
@@ -66,6 +67,7 @@ class Volunteer:
         (folder / f"account_{self._escaped()}.xml").write_text(account)
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
+        self._hurried = 0.0
 
     def start(self) -> None:
         variables = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "XDG_CACHE_HOME": str(self.folder / "cache")}
@@ -97,9 +99,16 @@ class Volunteer:
         return subprocess.run(call, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False).stdout
 
     def hurry(self) -> None:
-        """Talk to the project now, whatever pause it is in, and try all transfers again."""
+        """Talk to the project, whatever pause it is in, and try all transfers again; once in a few seconds, however often it is called."""
+        if time.monotonic() < self._hurried + _HURRY_SECONDS:
+            return
+        self._hurried = time.monotonic()
         self.ask("--project", self.url, "update")
         self.ask("--network_available")
+
+    def has_tasks(self) -> bool:
+        """Whether it has tasks, or results that it has not reported."""
+        return "wu_" in self.ask("--get_tasks")
 
     def bring_program(self, name: str, program: str) -> None:
         """Use a program of the volunteer's own instead of the project's (BOINC's "anonymous platform")."""
