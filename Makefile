@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint client test-client test-compose test-docker test-oracle lock clean
+.PHONY: help demo test lint client test-client test-compose test-boinc test-docker test-oracle lock clean
 help:
 	@echo "make demo    real and synthetic wells through the whole chain; pictures and scores in demo-output/"
 	@echo "make test    linters, type checker and every test"
@@ -38,6 +38,11 @@ test-client: dist/crystal-search-client $(VENV)/.test-ready
 # docker-compose.yml for each profile: needs docker compose, but no engine.
 test-compose: $(VENV)/.test-ready
 	$(BIN)/python -m pytest -m compose tests/test_compose.py $(PYTEST)
+
+# Against a stock BOINC server: CRYSTAL_SEARCH_BOINC_PROJECT names its project, CRYSTAL_SEARCH_BOINC_WRAPPER BOINC's wrapper
+# (docs/how-to/boinc-server.md); takes minutes.
+test-boinc: dist/crystal-search-client $(VENV)/.test-ready
+	$(BIN)/python -m pytest -m boinc_server tests/test_boinc_real.py $(PYTEST)
 
 # The image is built and the whole server side comes up: needs an engine, takes minutes.
 test-docker: $(VENV)/.test-ready

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from crystal_search.errors import TryAgainLater
 from crystal_search.grid import open_boinc_grid
 from crystal_search.grid.boinc import BoincProgress
 from crystal_search.grid.boinc_server import ServerStatus, read_server_status
+from crystal_search.grid.boinc_tasks import HOURS, TaskCounts, read_task_counts
 from crystal_search.ledger import open_existing_ledger
 from crystal_search.ledger.pace import Pace, read_pace
 from crystal_search.ledger.pauses import Pause, paused
@@ -86,24 +87,32 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class BoincStatus:
-    """Where the work units are, as our own records have it, and how the server is; ``trouble`` says why it can not be asked."""
+    """Where the work units are, as our own records have it, how the server is, and what became of the tasks of the last day.
+
+    ``trouble`` and ``tasks_trouble`` say why the server or its database can not be asked.
+    """
 
     progress: BoincProgress
     server: ServerStatus | None = None
     trouble: str | None = None
+    tasks: TaskCounts | None = None
+    tasks_trouble: str | None = None
 
 
 def read_boinc_status(settings: Settings) -> BoincStatus | None:
     """The state of a BOINC grid, None where the grid is another one. The server is asked where ``boinc.url`` is set."""
     if settings.grid.kind != "boinc":
         return None
-    progress = open_boinc_grid(settings).progress()
-    if not settings.boinc.url:
-        return BoincStatus(progress)
+    grid = open_boinc_grid(settings)
+    found = BoincStatus(grid.progress())
     try:
-        return BoincStatus(progress, read_server_status(settings.boinc.url))
+        found = replace(found, tasks=read_task_counts(grid.tools))
     except TryAgainLater as error:
-        return BoincStatus(progress, trouble=str(error))
+        found = replace(found, tasks_trouble=str(error))
+    try:
+        return replace(found, server=read_server_status(settings.boinc.url)) if settings.boinc.url else found
+    except TryAgainLater as error:
+        return replace(found, trouble=str(error))
 
 
 def read_status(connection: Connection) -> Status:
@@ -228,8 +237,20 @@ def _boinc_rows(boinc: BoincStatus) -> list[list[object]]:
             ["computers with recent credit (server)", server.computers],
         ]
         rows += [[f"daemon {daemon}", "not running"] for daemon in server.daemons_down]
-    if boinc.trouble:
-        rows.append([boinc.trouble, ""])
+    if tasks := boinc.tasks:
+        rows += [
+            [f"computers that had tasks in the last {HOURS} h", tasks.computers],
+            ["tasks that were valid", tasks.valid],
+            ["tasks that were refused", tasks.refused],
+            ["tasks that failed on the computer", tasks.errors],
+            ["tasks that never came back", tasks.lost],
+            ["error rate", f"{100 * tasks.bad_share:.1f} %"],
+        ]
+        rows += [
+            [f"computer {c.id} ({c.name}): valid {c.valid}, refused {c.refused}, failed {c.errors}, lost {c.lost}", c.bad]
+            for c in tasks.worst
+        ]
+    rows += [[trouble, ""] for trouble in (boinc.trouble, boinc.tasks_trouble) if trouble]
     return rows
 
 

@@ -40,7 +40,7 @@ def test_the_profiles_are_those_of_the_documentation() -> None:
 
 
 def test_every_variable_is_explained_with_the_default_that_counts() -> None:
-    used = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", FILE.read_text()))
+    used = dict(re.findall(r"\$\{(\w+):?-([^}]*)\}", FILE.read_text()))
     explained = environment_file()
     assert explained.pop("COMPOSE_PROJECT_NAME") == "crystal-search"
     assert explained == used
@@ -54,7 +54,7 @@ def test_every_variable_is_explained_with_the_default_that_counts() -> None:
 
 
 def test_every_variable_has_a_default() -> None:
-    assert not re.findall(r"(?<!\$)\$(?!\$|\{\w+:-)", FILE.read_text())
+    assert not re.findall(r"(?<!\$)\$(?!\$|\{\w+:?-)", FILE.read_text())
 
 
 def test_only_the_web_server_and_the_proxy_are_published_and_by_default_on_this_computer() -> None:

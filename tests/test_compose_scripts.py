@@ -154,9 +154,12 @@ def test_the_projects_installation_gets_the_choices_of_env_and_the_invitation(tm
     (tmp_path / "secrets/boinc/invite_code").write_text("abcdef")
     options = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "SECRETS": str(tmp_path / "secrets"), "PROJECT_ROOT": "/p"}
     start = "server install /p --validator http://validator:8470 --inbox /inbox"
-    assert run("install.sh", **options).stdout == f"{start} --replication 1 --seconds-per-image 5 --accounts invite --invite-code abcdef\n"
+    assert (
+        run("install.sh", **options).stdout
+        == f"{start} --replication 1 --computers many --seconds-per-image 5 --accounts invite --invite-code abcdef\n"
+    )
     closed = run("install.sh", ACCOUNTS="closed", REPLICATION="2", SECONDS_PER_IMAGE="3.5", **options)
-    assert closed.stdout == f"{start} --replication 2 --seconds-per-image 3.5 --accounts closed\n"
+    assert closed.stdout == f"{start} --replication 2 --computers many --seconds-per-image 3.5 --accounts closed\n"
 
 
 # ---- makeproject ---------------------------------------------------------------------------------------------------------
