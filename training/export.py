@@ -32,6 +32,8 @@ TOLERANCE = 1e-4
 DROP_FILE, CHOPS_FILE, SETTINGS_FILE = "drop.onnx", "chops.onnx", "model.toml"
 #: Working resolution: half of a Minstrel HT's 2560 px at 1.131 um/px.
 UM_PER_PX, IMAGE_WIDTH = 2.262, 1280
+#: Steps of networks that are run chop by chop, and the one that is usual: P15's 50 px of 2452 are 26 px, which few computers can afford.
+PADDED_STEPS, PADDED_STEP = (16, 24, 26, 32, 48, 50, 64, 80, 96, 112), 64
 DRAWN_ONLY = "drawn by training/synthetic of this project; no photograph was used"
 
 
@@ -118,6 +120,18 @@ def chop_settings(folder: Path, window: int) -> dict[str, Any]:
         "steps": [16, 32, 48, 64, 80],
         "dense_exact": True,
         "normalisation": "percentile-92",
+    }
+
+
+def padded_chop_settings(folder: Path, window: int) -> dict[str, Any]:
+    """The same for a padded network, or one that sees the whole chop at once: a client runs it chop by chop, in any step."""
+    steps = [step for step in PADDED_STEPS if step <= window]
+    return chop_settings(folder, window) | {
+        "stride": window,
+        "receptive_field": window,
+        "step": steps[-1] if window < PADDED_STEP else PADDED_STEP,
+        "steps": steps,
+        "dense_exact": False,
     }
 
 
