@@ -1,14 +1,14 @@
 """Some tests need what takes minutes or an installation of its own; they run when they are asked for, and fail clearly without it.
 
 ``executable``: the built executable, ``make test-client``. ``compose``: docker compose, ``make test-compose``. ``docker``: an engine,
-``make test-docker``.
+``make test-docker``. ``mxnet``: MXNet in an environment of its own, ``make test-mxnet``.
 """
 
 from __future__ import annotations
 
 import pytest
 
-_ASKED_FOR = ("executable", "compose", "docker")
+_ASKED_FOR = ("executable", "compose", "docker", "mxnet")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -31,6 +31,7 @@ from training.datasets.rules import Rules, with_values
 from training.datasets.scored_image import DROP_TYPES, Found, ScoredImage
 from training.datasets.split import PARTS, SHARES
 from training.datasets.table1 import count, table, warnings
+from training.records.cli import from_records, records
 
 _log = logging.getLogger("dataset")
 _PATH = click.Path(path_type=Path)
@@ -220,3 +221,7 @@ def write_record(
         write_atomically(out / DATASET_JSON, json.dumps(record, indent=1).encode())
     except OSError as error:
         raise TryAgainLater(f"can not write to {out} ({error.strerror})") from error
+
+
+for _command in (records, from_records):
+    dataset.add_command(_command)
