@@ -101,7 +101,7 @@ def _score(
             ],
         )
     if look:
-        look(Look(photo, result.status, chops, regions))
+        look(Look(photo, result.status, [chop for chop in chops if chop.probability > wish.threshold], regions))
     if not wish.wants_overlay(result.status, result.class_name):
         return result, None
     return result, overlay(image, drop.box if drop else None, result.class_name, chops)

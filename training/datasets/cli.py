@@ -26,6 +26,7 @@ from training.datasets.from_class_folders import read_class_folders
 from training.datasets.from_folder import read_folder
 from training.datasets.from_tfrecords import read_tfrecords
 from training.datasets.from_xtaltrak import UV_PROFILES, read_xtaltrak
+from training.datasets.list_cli import disagreements, unpack_tfrecords
 from training.datasets.plates import of_drop_types, read_plates, with_plates
 from training.datasets.rules import Rules, with_values
 from training.datasets.scored_image import DROP_TYPES, Found, ScoredImage
@@ -223,5 +224,5 @@ def write_record(
         raise TryAgainLater(f"can not write to {out} ({error.strerror})") from error
 
 
-for _command in (records, from_records):
+for _command in (records, from_records, disagreements, unpack_tfrecords):
     dataset.add_command(_command)
