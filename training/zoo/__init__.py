@@ -33,11 +33,11 @@ class PaperNetwork:
 
 
 ZOO = {
-    "alexnet": PaperNetwork("AlexNet", alexnet, 8, 58_334_605, 223, 3e-4),
+    "alexnet": PaperNetwork("AlexNet", alexnet, 8, 58_334_605, 223, 1e-4),
     "vggnet-16": PaperNetwork("VggNet-16", vggnet16, 16, 134_313_805, 513, 1e-4),
     "resnet-50": PaperNetwork("ResNet-50", resnet50, 50, 23_534_669, 90, 1e-3),
-    "squeezenet-1.0": PaperNetwork("SqueezeNet 1.0", squeezenet_1_0, 18, 742_093, 2.9, 1e-3),
-    "squeezenet-1.1": PaperNetwork("SqueezeNet 1.1", squeezenet_1_1, 18, 729_165, None, 1e-3),
+    "squeezenet-1.0": PaperNetwork("SqueezeNet 1.0", squeezenet_1_0, 18, 742_093, 2.9, 3e-4),
+    "squeezenet-1.1": PaperNetwork("SqueezeNet 1.1", squeezenet_1_1, 18, 729_165, None, 3e-4),
 }
 
 
