@@ -56,6 +56,7 @@ _LOOKED_AT = 500
     show_default=True,
     help="How often classes are shown: in fixed shares, rare ones more often than they occur, or as in the data.",
 )
+@click.option("--drop-from", type=_FOLDER, help="Model folder whose drop finder the new model gets, where it has none of its own.")
 @click.option("--replace-anyway", is_flag=True, help="Replace the model in --out even by one that is worse on the data sets' test plates.")
 @click.option("--epochs", type=click.IntRange(0), default=8, show_default=True, help="Epochs at most.")
 @training_options
@@ -66,6 +67,7 @@ def train_chops(
     classes: str,
     window: int,
     balance: str,
+    drop_from: Path | None,
     replace_anyway: bool,
     **options: Any,
 ) -> None:
@@ -110,6 +112,8 @@ def train_chops(
     if sets:
         record["data_sets"] = {f"{number}": _set_record(one) for number, one in enumerate(sets, 1)}
     _write(told, trained, outputs, window, kind, sets, held_out, record, count)
+    if drop_from and not (told.out / export.DROP_FILE).exists():
+        export.take_drop(told.out, drop_from)
     run_file.write(told.out, trained, record, folder / "fit")
     click.echo(f"wrote {told.out / export.CHOPS_FILE} (epoch {trained.epoch} of {len(trained.rows)})")
 

@@ -162,6 +162,20 @@ def inherit(folder: Path, source: Path) -> None:
     write_atomically(folder / SETTINGS_FILE, to_toml(settings | {"name": folder.resolve().name}).encode())
 
 
+def take_drop(folder: Path, source: Path) -> None:
+    """Gives ``folder`` the drop finder of the model folder ``source``. Raises ``SettingsError`` where that has none, ``TryAgainLater`` on a
+    full disk."""
+    told = read_settings(source)
+    if not told.get("drop") or not (source / told["drop"].get("file", "")).is_file():
+        raise SettingsError(f"{source} has no drop finder: name a model folder")
+    copy_atomically(source / told["drop"]["file"], folder / DROP_FILE)
+    record = told.get("training", {}).get("drop", {})
+    kept = source / str(record.get("weights", ""))
+    if record.get("weights") and kept.is_file():
+        copy_atomically(kept, folder / kept.name)
+    write_settings(folder, {"drop": {**told["drop"], "file": DROP_FILE}, "training": {"drop": record}})
+
+
 def write_settings(folder: Path, tables: Mapping[str, Any]) -> None:
     """Writes ``model.toml``: what is there already, with the given tables and values replaced; ``training`` keeps its other keys.
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from crystal_search.classes import BY_NAME, CLASSES, NAMES, Group
 from training.datasets.scored_image import CLASS_OF_GROUP
 
-#: The logit of a class that a network does not know: its probability is 0 in single precision, whatever the others say.
+#: The logit of a class that a network does not know: no temperature that we fit leaves it more than 1e-10.
 SHUT_OUT = -100.0
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from client_app.model_folders import default_model_folder
 from crystal_search.atomic import write_atomically
 from crystal_search.errors import CrystalSearchError
 from training.evaluation.judgement import EMPTY_WELL
@@ -116,25 +117,14 @@ def train_and_score(work: Path, size: Size, entry: Entry, data: Path, wells: Seq
     told = ["--network", entry.network, "--classes", entry.classes, "--window", size.window, "--seed", entry.seed]
     length = ["--epochs", size.epochs, "--steps", size.steps, "--batch", size.batch]
     if not (out / FILE).exists():
-        if not (out / "drop.onnx").exists():
-            _start_folder(out)
-        runs = work / "runs" / entry.name
-        _call("train", "chops", "--chops", 0, "--data", data, *told, *length, "--work", runs, "--out", out, "--resume", "--replace-anyway")
+        runs, finder = work / "runs" / entry.name, ["--drop-from", default_model_folder(), "--replace-anyway"]
+        _call("train", "chops", "--chops", 0, "--data", data, *told, *length, "--work", runs, "--out", out, "--resume", *finder)
     for threshold in entry.thresholds:
         scores = out / "scores" / f"c{100 * threshold:.0f}"
         if not (scores / "scores.csv").exists():
             rule = ["--threshold", threshold, "--step", size.step, "--workers", 1]
             _call("score", *wells, "--model", out, *rule, "--out", scores)
     return out
-
-
-def _start_folder(out: Path) -> None:
-    """A model folder with the shipped drop finder, which is the same for all networks."""
-    from client_app.model_folders import default_model_folder
-    from training.export import inherit
-
-    out.mkdir(parents=True, exist_ok=True)
-    inherit(out, default_model_folder())
 
 
 @click.command()

@@ -12,6 +12,7 @@ from crystal_search.classes import BY_NAME
 from crystal_search.errors import TryAgainLater, UsageError
 from training.datasets.from_tfrecords import read_tfrecords
 from training.datasets.scored_image import Found, ScoredImage
+from training.evaluation.paper import TFRECORD
 
 #: The first bytes of the formats that a client reads.
 _SUFFIXES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"II*\0": ".tif", b"MM\0*": ".tif"}
@@ -29,7 +30,7 @@ def unpack(paths: Sequence[Path], label_names: Sequence[str], out: Path) -> Foun
     try:
         for image in found.images:
             name = _write(image, out)
-            table.writerow([name, _label(image), image.plate, "tfrecord"])
+            table.writerow([name, _label(image), image.plate, TFRECORD])
         write_atomically(out / "labels.csv", text.getvalue().encode("utf-8"))
     except OSError as error:
         raise TryAgainLater(f"can not write to {out} ({error.strerror}): start again, what is written stays") from error
