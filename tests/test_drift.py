@@ -77,7 +77,8 @@ def fill(connection: Connection, days_ago: float, count: int, status: str, box: 
     rows = [
         {
             "id": number, "scoring_id": 1, "batch_id": 1, "inspection_id": number, "image_name": image_name(1 + number % 12, 1, 1),
-            "barcode": "CI022987", "plate_column": 1, "plate_row": 1, "subwell": 1, "inspection_number": 1, "inspected_at": when, "state": status,
+            "barcode": "CI022987", "plate_column": 1, "plate_row": 1, "subwell": 1, "inspection_number": 1,
+            "inspected_at": when, "state": status,
         }
         for number in range(first, first + count)
     ]  # fmt: skip
