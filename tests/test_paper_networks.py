@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from training.outputs import FIVE, MARCO, SHUT_OUT, THIRTEEN
 from training.run_file import read
 from training.zoo import ZOO, weight_layers
 
-pytest.importorskip("keras", reason="training needs the extra [training]")
+keras = pytest.importorskip("keras", reason="training needs the extra [training]")
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning"),
@@ -28,6 +30,16 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow"),
 ]
 SHIPPED = Path(__file__).parent.parent / "models" / "synthetic-2"
+
+
+@pytest.fixture(autouse=True)
+def freed() -> Iterator[None]:
+    """Keras keeps networks of half a gigabyte otherwise."""
+    yield
+    keras.backend.clear_session()
+    gc.collect()
+
+
 #: Published parameters of the networks with 1000 outputs, and the width of what their last layer sees.
 PUBLISHED = {
     "alexnet": (62_378_344, 4096),
