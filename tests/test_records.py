@@ -92,7 +92,7 @@ def test_labels_in_another_order_are_put_right(packed: Path, tmp_path: Path) -> 
     assert (read_dataset(tmp_path / "back", 64).training["labels"] == 12 - labels).all()
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.lists(st.sampled_from([MAGIC, b"a", b"bc", b"\0" * 3]), max_size=9).map(b"".join), max_size=5))
 def test_any_data_come_back(payloads: list[bytes]) -> None:
     import tempfile
@@ -242,7 +242,7 @@ def test_weights_of_another_network_are_one_line(tmp_path: Path) -> None:
     assert "its layers do not fit chops of 32 px" in problem(*imported(prefix, tmp_path / "m"))
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(cut=st.integers(0, 300), flip=st.integers(0, 255), place=st.integers(0, 299))
 def test_a_damaged_checkpoint_never_ends_in_a_traceback(cut: int, flip: int, place: int) -> None:
     import tempfile
