@@ -15,6 +15,7 @@ from rich.text import Text
 from sqlalchemy import Connection, func, select
 
 from crystal_search.digest_memory import next_digest, read_told
+from crystal_search.drift import alarm_lines
 from crystal_search.errors import TryAgainLater
 from crystal_search.grid import open_boinc_grid
 from crystal_search.grid.boinc import BoincProgress
@@ -261,13 +262,15 @@ def status(settings_file: Path | None, as_json: bool) -> None:
     """Tell how far each stage is, how fast, and why images stopped."""
     settings = load_settings(settings_file)
     with open_existing_ledger(settings.ledger_url) as ledger, ledger.read() as connection:
-        found = read_status(connection)
+        found, drifts = read_status(connection), alarm_lines(connection)
     boinc = read_boinc_status(settings)
     digest_at = read_next_digest(settings, datetime.now())
     if as_json:
-        content = asdict(found) | {"boinc": asdict(boinc) if boinc else None, "next_digest": digest_at}
+        content = asdict(found) | {"boinc": asdict(boinc) if boinc else None, "next_digest": digest_at, "drift": drifts}
         click.echo(json.dumps(content, indent=1, default=lambda at: at.isoformat(sep=" ", timespec="seconds")))
     else:
         console = Console()
         for made in _tables(found, boinc, digest_at):
             console.print(made)
+        for line in drifts:
+            console.print(line, style="bold yellow", markup=False)
