@@ -1,8 +1,8 @@
 """Some tests need what takes minutes or an installation of its own; they run when they are asked for, and fail clearly without it.
 
 ``executable``: the built executable, ``make test-client``. ``compose``: docker compose, ``make test-compose``. ``docker``: an engine,
-``make test-docker``. ``boinc_server``: a stock BOINC project that runs, ``make test-boinc``. ``oracle``: a live Oracle, ``make test-oracle``.
-``mxnet``: MXNet in an environment of its own, ``make test-mxnet``.
+``make test-docker``. ``boinc_server``: a stock BOINC project that runs, ``make test-boinc``.
+``oracle``: a live Oracle, ``make test-oracle``. ``mxnet``: MXNet in an environment of its own, ``make test-mxnet``.
 """
 
 from __future__ import annotations
