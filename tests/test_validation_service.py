@@ -227,7 +227,7 @@ def test_boincs_validator_waits_for_the_service(grid: Grid) -> None:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        assert asked.wait(timeout=60) == 0
+        assert asked.wait(timeout=120) == 0
     finally:
         server.stop()
         thread.join()
@@ -255,7 +255,7 @@ def test_a_signal_is_no_verdict(grid: Grid) -> None:
         assert asked.stderr is not None
         assert b"waits" in asked.stderr.readline()
         asked.terminate()
-        assert asked.wait(timeout=60) == 3
+        assert asked.wait(timeout=120) == 3
 
 
 def test_no_result_is_lost_while_the_work_units_are_away(grid: Grid, service: ValidationServer) -> None:
@@ -387,7 +387,7 @@ def test_a_hostile_name_reaches_no_other_folder(grid: Grid) -> None:
 
 
 def ask(service: ValidationServer, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", service.server_address[1], timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", service.server_address[1], timeout=120)
     try:
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
@@ -410,7 +410,7 @@ def test_requests_by_hand(grid: Grid, service: ValidationServer) -> None:
 
 def send(service: ValidationServer, text: bytes) -> bytes:
     """What a raw connection gets; it sends nothing after ``text``, and stays open."""
-    with socket.create_connection(("127.0.0.1", service.server_address[1]), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", service.server_address[1]), timeout=120) as connection:
         connection.sendall(text)
         received = b""
         while chunk := connection.recv(4096):
@@ -474,7 +474,7 @@ def test_the_command_stops_cleanly_and_finishes_what_it_has_begun(grid: Grid) ->
         while f"listening on 127.0.0.1:{port}" not in (line := process.stderr.readline()):
             assert line, "it ended"
         body = grid.upload(good()).read_bytes()
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
             head = f"POST /validate?work_unit={UNIT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
             connection.sendall(head.encode() + body[:100])
             time.sleep(0.3)
@@ -483,7 +483,7 @@ def test_the_command_stops_cleanly_and_finishes_what_it_has_begun(grid: Grid) ->
             connection.sendall(body[100:])
             assert connection.recv(4096).startswith(b"HTTP/1.1 200")
         rest = process.stderr.read()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=120) == 0
     finally:
         process.kill()
         process.wait()

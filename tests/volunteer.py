@@ -86,7 +86,7 @@ class Volunteer:
             for process in self.processes():
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
-            end = time.monotonic() + 60
+            end = time.monotonic() + 120
             while self.processes() and time.monotonic() < end:
                 time.sleep(0.05)
 
