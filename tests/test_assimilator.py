@@ -176,7 +176,7 @@ def test_a_disk_that_fails_for_a_moment_throws_no_result_away(lab: Lab, monkeypa
 def test_a_client_without_the_right_model_costs_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     unit = submit(lab, OTHERS, "exit 3")
     file = lab.root / "crystal-search.toml"
-    file.write_text('[paths]\nstate = "state"\n[generator]\npoll_seconds = 0.1\n')
+    file.write_text('[paths]\nstate = "state"\n[generator]\npoll_seconds = 0.1\n[services]\nlongest_pause_seconds = 0.2\n')
     monkeypatch.setattr(assimilator_cli, "open_grid", lambda settings, validator: grid_of(lab))
     for _ in range(4):
         result = CliRunner().invoke(assimilator_cli.assimilate, ["--settings", str(file), "--once"])
@@ -192,7 +192,14 @@ def test_a_client_without_the_right_model_costs_nothing(lab: Lab, monkeypatch: p
 
     monkeypatch.setattr(local, "SETTINGS_PAUSE_SECONDS", 0.5)
     monkeypatch.setattr(logging.getLogger("assimilate"), "warning", mended)
-    stop = threading.Timer(4, os.kill, (os.getpid(), signal.SIGTERM))
+
+    def stop_when_it_is_in() -> None:
+        end = time.monotonic() + 60
+        while lab.ledger_rows("SELECT state FROM work_units") != [("assimilated",)] and time.monotonic() < end:
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stop = threading.Thread(target=stop_when_it_is_in)
     stop.start()
     assert CliRunner().invoke(assimilator_cli.assimilate, ["--settings", str(file)]).exit_code == 0
     stop.join()

@@ -267,7 +267,7 @@ def test_a_result_without_a_person_and_a_person_without_a_result(tmp_path: Path)
     lab.inspect(("A01a", 1), ("A02a", 1))
     lab.batch({("A02a", 1): "failed"})
     lab.person("A01a", 1, "23", image=False)
-    lab.person("A02a", 1, "23")
+    lab.person("A02a", 1, "23", None)  # whoever has no name is a person
     with lab.ledger() as ledger, ledger.begin() as connection:
         assert connection.execute(text("SELECT count(*) FROM artscores")).scalar_one() == 0
     assert [(row["well"], row["image"], row["automatic_class"]) for row in told(lab)] == [
