@@ -21,7 +21,7 @@ from sqlalchemy import update
 
 from crystal_search.archives import Manifest
 from crystal_search.ledger import images as queue
-from crystal_search.ledger import leases
+from crystal_search.ledger import leases, searches
 from crystal_search.ledger.results import utc_now
 from crystal_search.ledger.schema import batches
 from crystal_search.xtaltrak import open_xtaltrak
@@ -178,13 +178,13 @@ def test_a_lost_lease_stops_the_slow_one(lab: Lab) -> None:
 def test_a_search_is_read_by_one_at_a_time(lab: Lab) -> None:
     with lab.ledger() as ledger, ledger.begin() as connection:
         scoring = queue.scoring_id(connection, queue.ModelReference(name="m", sha256="0" * 64), "{}")
-        first = queue.take_cursor(connection, scoring, "s", "a/1")
+        first = searches.take_cursor(connection, scoring, "s", "a/1")
         assert first is not None
         assert (first.key, first.at_end) == (Key(-1, ""), False)
-        assert queue.take_cursor(connection, scoring, "s", "b/1") is None
-        queue.move_cursor(connection, scoring, "s", Key(5, "x"), True, "a/1")
-        second = queue.take_cursor(connection, scoring, "s", "b/1")
+        assert searches.take_cursor(connection, scoring, "s", "b/1") is None
+        searches.move_cursor(connection, scoring, "s", Key(5, "x"), True, "a/1")
+        second = searches.take_cursor(connection, scoring, "s", "b/1")
         assert second is not None
         assert (second.key, second.at_end) == (Key(5, "x"), True)
         leases.release(connection, "b/1")
-        assert queue.take_cursor(connection, scoring, "s", "a/1") is not None
+        assert searches.take_cursor(connection, scoring, "s", "a/1") is not None
