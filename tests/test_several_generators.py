@@ -96,6 +96,16 @@ def test_three_at_once_send_every_image_once(lab: Lab, tmp_path: Path) -> None:
     assert lab.rows("SELECT name FROM batches WHERE leased_by IS NOT NULL") == []
 
 
+def test_together_they_keep_to_the_mark(lab: Lab, tmp_path: Path) -> None:
+    lab.settings = lab.settings.model_copy(update={"generator": lab.settings.generator.model_copy(update={"max_open_work_units": 5})})
+    lab.ledger().close()
+    running = [start(rounds, lab, tmp_path / f"packed-{number}", 0.01) for number in range(3)]
+    for one in running:
+        one.join(_PATIENCE_SECONDS)
+    assert [one.exitcode for one in running] == [0, 0, 0]
+    assert lab.counts("work_units") == {"submitted": 5}
+
+
 def test_what_a_killed_one_had_goes_on_at_once(lab: Lab, tmp_path: Path) -> None:
     lab.ledger().close()
     mark = tmp_path / "packed"

@@ -118,7 +118,7 @@ def _round(generator: Generator, slot: Slot) -> bool:
     if slot.number == 1:  # these look at everything: one generator is enough
         send_lost(generator)
         claim_late(generator, scoring)
-    realtime = _Turn(generator, slot, scoring, REALTIME_PRIORITY, until=float("inf"), most=float("inf"))
+    realtime = _Turn(generator, slot, scoring, REALTIME_PRIORITY, until=float("inf"), most=None)
     realtime.work()
     if realtime.more:
         return True
@@ -155,7 +155,7 @@ class _Turn:
     scoring: int
     priority: int
     until: float
-    most: float
+    most: int | None
     cut_short: bool = False
     more: bool = False
     full: bool = False
@@ -200,12 +200,12 @@ class _Turn:
 
     def _room(self) -> int:
         """How many work units may be started now, at most a group."""
-        if self.most == float("inf"):
+        if self.most is None:
             return GROUP
         with self.generator.ledger.read() as connection:
             room = self.most - queue.open_units(connection)
         self.full = room <= 0
-        return int(max(0, min(GROUP, room)))
+        return max(0, min(GROUP, room))
 
     def _pack_all(self) -> bool:
         """Pack and submit the claimed images of this priority; False when the turn is over before."""
@@ -218,7 +218,7 @@ class _Turn:
                 batch = queue.next_batch(connection, self.priority, self.slot.owner)
             if batch is None:
                 return True
-            self._finish(self.packer.start(batch, images_per_unit, room))
+            self._finish(self.packer.start(batch, images_per_unit, room, self.most))
         return False
 
     def _finish(self, units: Sequence[OpenUnit]) -> None:

@@ -235,6 +235,12 @@ def take_unfinished(connection: Connection, priority: int, owner: str) -> list[O
     return [OpenUnit(row.unit_id, row.unit_name, WorkUnitState(row.state), _batch(row)) for row in rows]
 
 
+def room_for_units(connection: Connection, most: int) -> int:
+    """How many more work units may be started so that no more than ``most`` are on their way; others who ask wait for our commit."""
+    connection.execute(select(scorings.c.id).order_by(scorings.c.id).limit(1).with_for_update(key_share=True))
+    return max(0, most - open_units(connection))
+
+
 def open_units(connection: Connection) -> int:
     """How many work units are on their way: chosen, packed or with the grid."""
     on_the_way = work_units.c.state.in_([WorkUnitState.PACKING, WorkUnitState.PACKED, WorkUnitState.SUBMITTED])
