@@ -181,7 +181,7 @@ class Packer:
                 self.grid.submit(self.store.path(unit.name), unit.batch.priority)
                 sent.append(unit)
         finally:
-            with self.ledger.begin() as connection:
+            with self.ledger.begin() as connection:  # also of those before one that could not be submitted
                 queue.move_units(connection, {unit.id: None for unit in sent}, WorkUnitState.PACKED, WorkUnitState.SUBMITTED)
         return len(sent)
 
