@@ -21,7 +21,7 @@ from sqlalchemy import update
 
 from crystal_search.archives import Manifest
 from crystal_search.ledger import images as queue
-from crystal_search.ledger import leases
+from crystal_search.ledger import leases, searches
 from crystal_search.ledger.results import utc_now
 from crystal_search.ledger.schema import batches
 from crystal_search.xtaltrak import open_xtaltrak
@@ -94,6 +94,16 @@ def test_three_at_once_send_every_image_once(lab: Lab, tmp_path: Path) -> None:
     everything = [name for names in packed for name in names]
     assert len(everything) == len(set(everything)), "no work unit was packed by two"
     assert lab.rows("SELECT name FROM batches WHERE leased_by IS NOT NULL") == []
+
+
+def test_together_they_keep_to_the_mark(lab: Lab, tmp_path: Path) -> None:
+    lab.settings = lab.settings.model_copy(update={"generator": lab.settings.generator.model_copy(update={"max_open_work_units": 5})})
+    lab.ledger().close()
+    running = [start(rounds, lab, tmp_path / f"packed-{number}", 0.01) for number in range(3)]
+    for one in running:
+        one.join(_PATIENCE_SECONDS)
+    assert [one.exitcode for one in running] == [0, 0, 0]
+    assert lab.counts("work_units") == {"submitted": 5}
 
 
 def test_what_a_killed_one_had_goes_on_at_once(lab: Lab, tmp_path: Path) -> None:
@@ -178,13 +188,13 @@ def test_a_lost_lease_stops_the_slow_one(lab: Lab) -> None:
 def test_a_search_is_read_by_one_at_a_time(lab: Lab) -> None:
     with lab.ledger() as ledger, ledger.begin() as connection:
         scoring = queue.scoring_id(connection, queue.ModelReference(name="m", sha256="0" * 64), "{}")
-        first = queue.take_cursor(connection, scoring, "s", "a/1")
+        first = searches.take_cursor(connection, scoring, "s", "a/1")
         assert first is not None
         assert (first.key, first.at_end) == (Key(-1, ""), False)
-        assert queue.take_cursor(connection, scoring, "s", "b/1") is None
-        queue.move_cursor(connection, scoring, "s", Key(5, "x"), True, "a/1")
-        second = queue.take_cursor(connection, scoring, "s", "b/1")
+        assert searches.take_cursor(connection, scoring, "s", "b/1") is None
+        searches.move_cursor(connection, scoring, "s", Key(5, "x"), True, "a/1")
+        second = searches.take_cursor(connection, scoring, "s", "b/1")
         assert second is not None
         assert (second.key, second.at_end) == (Key(5, "x"), True)
         leases.release(connection, "b/1")
-        assert queue.take_cursor(connection, scoring, "s", "a/1") is not None
+        assert searches.take_cursor(connection, scoring, "s", "a/1") is not None

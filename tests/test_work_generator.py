@@ -675,3 +675,20 @@ def test_another_model_is_another_pass_and_the_old_scores_stay(tmp_path: Path) -
     assert [tuple(row.values()) for row in kept] == [("tiny", "clear"), ("better", "crystals_harvestable")]
     assert [(row.score, row.scorer) for row in rows] == [("23", "ARTscore")], "XtalTrak shows the newer one"
     assert [row["action"] for row in lab.rows("SELECT action FROM writes ORDER BY id")] == ["insert", "update"], "undo knows the older one"
+
+
+def test_an_image_of_this_morning_is_queued_within_a_minute_of_a_backfill(tmp_path: Path) -> None:
+    settings = "[generator]\nimages_per_work_unit = 1\npage = 40\n" + TWO_SEARCHES.partition("max_open_work_units = 4\n")[2]
+    lab = make_lab(tmp_path, list(product(range(1, 13), range(1, 9), (1,))), settings)
+    arrived_at = 40  # in the middle of the second turn
+
+    def arrive(_: str) -> None:
+        if len(lab.grid.submitted) == arrived_at:
+            add_new_plate(lab, 1)
+
+    lab.grid.before = arrive
+    while lab.round(now=lambda: len(lab.grid.submitted)):  # a second for each work unit
+        pass
+    priorities = [priority for _, priority in lab.grid.submitted]
+    assert len(priorities) == 97
+    assert priorities.index(100) - arrived_at <= 60

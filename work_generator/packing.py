@@ -47,10 +47,10 @@ class Packer:
     may_go_on: Callable[[], bool]
     _renewed: float = field(default_factory=time.monotonic)
 
-    def start(self, batch: Batch, images_per_unit: int, units: int) -> list[OpenUnit]:
+    def start(self, batch: Batch, images_per_unit: int, units: int, most: int | None = None) -> list[OpenUnit]:
         """Choose the next claimed images of a batch for so many work units; none when all that were looked at are refused.
 
-        None too when somebody else has the batch.
+        None too when somebody else has the batch, and no more than that with these ``most`` are on their way.
         """
         with self.ledger.read() as connection:
             waiting = queue.claimed_images(connection, batch, images_per_unit * units)
@@ -60,6 +60,8 @@ class Packer:
             if not queue.take_batch(connection, batch, self.owner):
                 return []
             queue.refuse(connection, reasons)
+            if most is not None:
+                groups = groups[: queue.room_for_units(connection, most)]
             started = queue.start_units(connection, batch, groups) if groups else []
         self._renewed = time.monotonic()
         if reasons:
@@ -179,7 +181,7 @@ class Packer:
                 self.grid.submit(self.store.path(unit.name), unit.batch.priority)
                 sent.append(unit)
         finally:
-            with self.ledger.begin() as connection:
+            with self.ledger.begin() as connection:  # also of those before one that could not be submitted
                 queue.move_units(connection, {unit.id: None for unit in sent}, WorkUnitState.PACKED, WorkUnitState.SUBMITTED)
         return len(sent)
 
