@@ -113,6 +113,16 @@ def test_every_artscore_is_in_our_table_with_probability_model_and_boxes(tmp_pat
     assert lab.execute(regions) == [(image_name(*shot), 1, "clear", 0.5, 0, 0, 256, 256) for shot in shots]
 
 
+def test_a_site_that_numbers_differently_reads_its_own_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = started(tmp_path, own_table=True)
+    section = lab.settings.xtaltrak.model_copy(update={"codes": {"clear": "0"}})
+    monkeypatch.setattr(Lab, "settings", lab.settings.model_copy(update={"xtaltrak": section}))
+    scored(lab)
+    lab.finish()
+    assert [row[3] for row in lab.scores()] == ["0", "23"]
+    assert lab.execute("SELECT SCORE FROM ARTSCORES WHERE SCORE IS NOT NULL ORDER BY SCORE") == [("0",), ("23",)]
+
+
 def test_without_the_settings_only_the_ledger_keeps_them(tmp_path: Path) -> None:
     lab = started(tmp_path)
     scored(lab)
@@ -208,6 +218,14 @@ def test_pictures_go_beside_the_images_and_come_away_again(beside: Lab) -> None:
     assert shown == with_mark(JPEG + public_id.encode(), batch)
     assert run(beside, "undo", batch).output == f"batch {batch}: 2 rows taken back, 0 left; of ours: 4 picture files removed\n"
     assert files(beside) == images
+
+
+def test_the_embedded_xtaltrak_does_not_take_pictures_for_images(beside: Lab) -> None:
+    scored(beside)
+    beside.finish()
+    loaded = run(beside, "load", str(beside.settings.paths.images))
+    assert loaded.exit_code == 0
+    assert beside.execute("SELECT COUNT(*) FROM I_IMAGES") == [(len(SHOTS),)]
 
 
 def test_a_folder_of_their_own_is_made(tmp_path: Path) -> None:

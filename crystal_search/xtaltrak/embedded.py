@@ -17,7 +17,7 @@ import click
 
 from crystal_search import settings
 from crystal_search.atomic import write_atomically
-from crystal_search.crystaltrak_names import ImageName, MalformedNameError, parse_image_name
+from crystal_search.crystaltrak_names import PICTURE_MARK, ImageName, MalformedNameError, parse_image_name
 from crystal_search.errors import EXIT_SOME_FAILED, SettingsError, UsageError
 from crystal_search.settings import load_settings
 from crystal_search.xtaltrak import XtalTrak
@@ -142,14 +142,14 @@ def _link_or_copy(path: Path, target: Path) -> None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Every file below ``folder`` in order, hidden ones (the rest of a killed program among them) left out."""
+    """Every file below ``folder`` in order, without hidden ones (the rest of a killed program among them) and our own pictures."""
 
     def fail(error: OSError) -> None:
         raise UsageError(f"{error.filename}: can not be read ({error.strerror})") from error
 
     for parent, folders, files in os.walk(folder, onerror=fail):
         folders.sort()
-        yield from (Path(parent) / name for name in sorted(files) if not name.startswith("."))
+        yield from (Path(parent) / name for name in sorted(files) if not name.startswith(".") and PICTURE_MARK not in name)
 
 
 @click.command()
