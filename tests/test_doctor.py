@@ -162,6 +162,12 @@ BROKEN: dict[str, tuple[str, str, str, bool]] = {
         "1 are not dated after their inspection",
         True,
     ),
+    "a score at the very moment": (
+        "INSERT INTO I_SCORES VALUES (5, 1, '11', TO_DATE('2024-01-02 10:00:00', 'YYYY-MM-DD HH24:MI:SS'), NULL, 'Berta')",
+        "dates",
+        "1 are not dated after their inspection",
+        True,
+    ),
     "a score without a date": ("INSERT INTO I_SCORES VALUES (5, 1, '11', NULL, NULL, NULL)", "dates", "1 have no date", True),
 }
 
@@ -250,6 +256,12 @@ def test_a_site_that_numbers_differently_forbids_writing_until_it_is_mapped(site
     assert "xtaltrak.codes" in found.remedy
     mapped = settings.XtalTrak(codes={"crystals_harvestable": "9", "crystals_bad_form": "7", "clear": "0"})
     assert bad(site.examine(mapped)) == []
+
+
+def test_a_mapping_that_throws_groups_together(site: Site) -> None:
+    (found,) = bad(site.examine(settings.XtalTrak(codes={"precipitate": "2"})))
+    assert (found.check, found.severity) == ("codes", Severity.WARNING)
+    assert "different groups share the score 2" in found.what
 
 
 # ---- the embedded XtalTrak ----------------------------------------------------------------------------------------------
