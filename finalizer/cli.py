@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ from crystal_search.ledger import Ledger, open_existing_ledger, open_ledger
 from crystal_search.ledger.batches import batch_named, batches_in, move_batch
 from crystal_search.ledger.schema import BatchState
 from crystal_search.leftovers import sweep_partials
+from crystal_search.pausing import user
 from crystal_search.service import Stop, run_service
 from crystal_search.settings import Settings, load_settings
 from crystal_search.xtaltrak import open_xtaltrak
@@ -75,16 +74,9 @@ def approve(batch: str | None, settings_file: Path | None) -> None:
                 raise UsageError(f"batch {batch} is {found.state}, it does not wait for approval")
             if not (path := settings.csv / f"{batch}.csv").exists():
                 raise UsageError(f"{path}: is not there, so nobody can have looked at it; `crystal-search finalize` writes it anew")
-            if not move_batch(connection, found, BatchState.APPROVED, approved_by=_user()):
+            if not move_batch(connection, found, BatchState.APPROVED, approved_by=user()):
                 raise TryAgainLater(f"batch {batch}: another program moved it at the same moment, it is not approved; try again")
     click.echo(f"batch {batch} is approved; set-autoscore writes it")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return f"uid {os.getuid()}"
 
 
 def _list_held(settings: Settings, ledger: Ledger) -> None:

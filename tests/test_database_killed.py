@@ -32,15 +32,6 @@ KILLS = int(os.environ.get("CRYSTAL_SEARCH_TEST_KILLS", "5"))
 STAGES = ("work-generator", "assimilate", "finalize", "set-autoscore")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[KillablePostgres]:
-    started = KillablePostgres()
-    try:
-        yield started
-    finally:
-        started.close()
-
-
 @dataclass
 class Chain:
     """A lab whose ledger is on the server, and the services as loops over it."""
@@ -110,14 +101,14 @@ class listening:  # noqa: N801
         event.remove(*self._arguments)
 
 
-def test_killed_in_every_stage_and_started_again(tmp_path: Path, server: KillablePostgres, caplog: pytest.LogCaptureFixture) -> None:
+def test_killed_in_every_stage_and_started_again(tmp_path: Path, postgres: KillablePostgres, caplog: pytest.LogCaptureFixture) -> None:
     print(f"seed {SEED}")
     chance = random.Random(SEED)
-    server.empty()
+    postgres.empty()
     (tmp_path / "images").mkdir()
-    lab = make_lab(tmp_path, [], f'[generator]\nimages_per_work_unit = 1\n[ledger]\nurl = "{server.url}"\n')
+    lab = make_lab(tmp_path, [], f'[generator]\nimages_per_work_unit = 1\n[ledger]\nurl = "{postgres.url}"\n')
     grid = AnsweringGrid(tmp_path / "taken")
-    chain = Chain(lab, grid, server)
+    chain = Chain(lab, grid, postgres)
     steps = {}
     for _ in range(2):  # undisturbed, to know how many steps there are to be killed at
         chain.image()

@@ -21,9 +21,9 @@ from sqlalchemy import create_engine, insert, select, text
 import crystal_search.ledger
 from crystal_search.errors import CrystalSearchError, SettingsError, TryAgainLater
 from crystal_search.ledger import Ledger, open_ledger
-from crystal_search.ledger.images import Cursor, take_cursor
 from crystal_search.ledger.results import utc_now
 from crystal_search.ledger.schema import metadata, scorings
+from crystal_search.ledger.searches import Cursor, take_cursor
 from crystal_search.xtaltrak.images import Key
 
 

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import event, select, text
 
 from crystal_search.archives import ModelReference
-from crystal_search.ledger import Ledger, open_ledger
+from crystal_search.ledger import Ledger, open_ledger, searches
 from crystal_search.ledger import images as queue
 from crystal_search.ledger.schema import images
 from crystal_search.plate import Drop, Inspection, InspectionImage, Well
@@ -130,20 +130,20 @@ def test_two_programs_claim_no_image_twice(url: str) -> None:
 def test_a_cursor_never_moves_back(ledger: Ledger) -> None:
     number = scoring(ledger)
     with ledger.begin() as connection:
-        assert queue.read_cursor(connection, number, "s") is None
+        assert searches.read_cursor(connection, number, "s") is None
         for key, stays in [(Key(5, "b"), Key(5, "b")), (Key(5, "a"), Key(5, "b")), (Key(4, "z"), Key(5, "b")), (Key(6, "a"), Key(6, "a"))]:
-            queue.move_cursor(connection, number, "s", key)
-            assert queue.read_cursor(connection, number, "s") == stays
-        assert queue.read_cursor(connection, number, "other") is None
-        queue.forget_cursors(connection, number)
-        assert queue.read_cursor(connection, number, "s") is None
+            searches.move_cursor(connection, number, "s", key)
+            assert searches.read_cursor(connection, number, "s") == stays
+        assert searches.read_cursor(connection, number, "other") is None
+        searches.forget_cursors(connection, number)
+        assert searches.read_cursor(connection, number, "s") is None
 
 
 def test_a_search_is_known_by_what_it_restricts() -> None:
     first = Search(name="a", priority="archive")
-    assert queue.search_sha256(first, "drop") == queue.search_sha256(Search(name="b", priority="realtime"), "drop")
-    assert queue.search_sha256(first, "drop") != queue.search_sha256(Search(name="a", barcode="CI*"), "drop")
-    assert queue.search_sha256(first, "drop") != queue.search_sha256(first, "image")
+    assert searches.search_sha256(first, "drop") == searches.search_sha256(Search(name="b", priority="realtime"), "drop")
+    assert searches.search_sha256(first, "drop") != searches.search_sha256(Search(name="a", barcode="CI*"), "drop")
+    assert searches.search_sha256(first, "drop") != searches.search_sha256(first, "image")
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from itertools import product
 from multiprocessing.context import ForkProcess
@@ -20,7 +21,7 @@ from sqlalchemy import update
 
 from crystal_search.archives import Manifest
 from crystal_search.ledger import images as queue
-from crystal_search.ledger import leases
+from crystal_search.ledger import leases, searches
 from crystal_search.ledger.results import utc_now
 from crystal_search.ledger.schema import batches
 from crystal_search.xtaltrak import open_xtaltrak
@@ -35,21 +36,12 @@ NAMES = sorted(image_name(*drop) for drop in DROPS)
 SETTINGS = "[generator]\nimages_per_work_unit = 1\npage = 7\n"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[KillablePostgres]:
-    started = KillablePostgres()
-    try:
-        yield started
-    finally:
-        started.close()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
     """Twenty-eight images in pages of seven, one in a work unit."""
     if request.param == "sqlite":
         return make_lab(tmp_path, DROPS, SETTINGS)
-    server: KillablePostgres = request.getfixturevalue("server")
+    server: KillablePostgres = request.getfixturevalue("postgres")
     server.empty()
     return make_lab(tmp_path, DROPS, f'{SETTINGS}[ledger]\nurl = "{server.url}"\n')
 
@@ -141,6 +133,22 @@ def test_a_living_ones_lease_is_left_alone_until_it_has_run_out(lab: Lab, monkey
     lab.round()
 
 
+@pytest.mark.parametrize("alive", [False, True])
+def test_what_a_dead_one_of_this_machine_had_under_another_name_is_adopted(lab: Lab, alive: bool) -> None:
+    lab.settings = lab.settings.model_copy(update={"generator": lab.settings.generator.model_copy(update={"max_open_work_units": 1})})
+    lab.round()
+    lab.assimilated()
+    other = slots.Slot(5, lab.settings.paths.state / "generators")
+    with lab.ledger() as ledger, ledger.begin() as connection:
+        assert leases.take(connection, batches, batches.c.id > 0, other.owner) == 1
+    with (other.folder / "5.lock").open("w") as lock:
+        if alive:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        lab.round()
+    (first,) = lab.rows("SELECT count(*) AS count FROM work_units WHERE batch_id = (SELECT min(id) FROM batches)")
+    assert first["count"] == (1 if alive else 2)
+
+
 def test_a_lost_lease_stops_the_slow_one(lab: Lab) -> None:
     """One that hung while it read files finds its batch in other hands: what it packed does not go out a second time."""
     lab.settings = lab.settings.model_copy(update={"generator": lab.settings.generator.model_copy(update={"images_per_work_unit": 7})})
@@ -170,13 +178,13 @@ def test_a_lost_lease_stops_the_slow_one(lab: Lab) -> None:
 def test_a_search_is_read_by_one_at_a_time(lab: Lab) -> None:
     with lab.ledger() as ledger, ledger.begin() as connection:
         scoring = queue.scoring_id(connection, queue.ModelReference(name="m", sha256="0" * 64), "{}")
-        first = queue.take_cursor(connection, scoring, "s", "a/1")
+        first = searches.take_cursor(connection, scoring, "s", "a/1")
         assert first is not None
         assert (first.key, first.at_end) == (Key(-1, ""), False)
-        assert queue.take_cursor(connection, scoring, "s", "b/1") is None
-        queue.move_cursor(connection, scoring, "s", Key(5, "x"), True, "a/1")
-        second = queue.take_cursor(connection, scoring, "s", "b/1")
+        assert searches.take_cursor(connection, scoring, "s", "b/1") is None
+        searches.move_cursor(connection, scoring, "s", Key(5, "x"), True, "a/1")
+        second = searches.take_cursor(connection, scoring, "s", "b/1")
         assert second is not None
         assert (second.key, second.at_end) == (Key(5, "x"), True)
         leases.release(connection, "b/1")
-        assert queue.take_cursor(connection, scoring, "s", "a/1") is not None
+        assert searches.take_cursor(connection, scoring, "s", "a/1") is not None

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from crystal_search.archives import ModelReference
 from crystal_search.errors import TryAgainLater
 from crystal_search.grid import ARCHIVE_PRIORITY, REALTIME_PRIORITY, Grid
-from crystal_search.ledger import Ledger, leases
+from crystal_search.ledger import Ledger, leases, searches
 from crystal_search.ledger import images as queue
-from crystal_search.ledger.images import Cursor, OpenUnit
+from crystal_search.ledger.images import OpenUnit
 from crystal_search.ledger.pauses import check_not_paused, pause_of
 from crystal_search.ledger.schema import ImageState
+from crystal_search.ledger.searches import Cursor
 from crystal_search.leftovers import sweep_partials
 from crystal_search.models import find_model, model_threshold
 from crystal_search.plate import InspectionImage
@@ -29,6 +30,7 @@ from crystal_search.settings import Search, Settings
 from crystal_search.xtaltrak import XtalTrak
 from crystal_search.xtaltrak.images import Key, Page
 from work_generator.files import Disk, ImageStore, RefusedImageError, read_name
+from work_generator.late import claim_late, send_lost
 from work_generator.packing import GROUP, Packer, refused_counts
 from work_generator.slots import Slot, adopt, take_slot
 
@@ -77,7 +79,7 @@ def prepare(generator: Generator, *, rescan: bool, retry: Iterable[ImageState]) 
         scoring = _current_scoring(generator)
         with generator.ledger.begin() as connection:
             if rescan:
-                queue.forget_cursors(connection, scoring)
+                searches.forget_cursors(connection, scoring)
             for state in retry:
                 _log.info("%d %s images are tried again", queue.retry(connection, scoring, state), state)
 
@@ -114,8 +116,8 @@ def _round(generator: Generator, slot: Slot) -> bool:
     settings = generator.settings.generator
     scoring = _current_scoring(generator)
     if slot.number == 1:  # these look at everything: one generator is enough
-        _send_lost(generator)
-        _claim_late(generator, scoring)
+        send_lost(generator)
+        claim_late(generator, scoring)
     realtime = _Turn(generator, slot, scoring, REALTIME_PRIORITY, until=float("inf"), most=float("inf"))
     realtime.work()
     if realtime.more:
@@ -127,45 +129,6 @@ def _round(generator: Generator, slot: Slot) -> bool:
         _log.info("archive work waits: the grid has its %d work units", settings.max_open_work_units)
         generator.did["waits"] += 1
     return turn.cut_short
-
-
-def _send_lost(generator: Generator) -> None:
-    """Give the grid again what it should have; a spool may be lost with its disk.
-
-    The packed ZIP of a work unit that has ended goes before the grid forgets it, so that none runs twice.
-    """
-    with generator.ledger.read() as connection:
-        out = queue.submitted_units(connection)
-    lost = 0
-    for name, priority in out:
-        with suppress(FileNotFoundError):  # it has ended meanwhile
-            lost += generator.files.is_packed(name) and generator.grid.submit(generator.files.path(name), priority)
-    if lost:
-        _log.warning("%d work units that the grid had lost are sent again", lost)
-        generator.did["sent"] += lost
-
-
-def _claim_late(generator: Generator, scoring: int) -> None:
-    """Claim refused images of new inspections whose files are there by now. A file that did not change is not read again."""
-    settings = generator.settings.generator
-    with generator.ledger.read() as connection:
-        missed = queue.late_images(connection, scoring, settings.retry_hours, settings.page)
-    come: list[int] = []
-    for image in missed:
-        if generator.stop.is_set():
-            break
-        mark = generator.files.mark(image)
-        if mark is None or generator.marks.get(image.id) == mark:
-            continue
-        generator.marks[image.id] = mark
-        with suppress(RefusedImageError):
-            generator.files.read(image)
-            come.append(image.id)
-    if come:
-        with generator.ledger.begin() as connection:
-            count = queue.claim_late(connection, come)
-        _log.info("%d images have come late and go out now", count)
-        generator.did["claimed"] += count
 
 
 def _current_scoring(generator: Generator) -> int:
@@ -264,11 +227,11 @@ class _Turn:
 
     def _read(self, search: Search) -> bool:
         """Claim and pack what the search finds, page by page; False when the turn is over before."""
-        identity = queue.search_sha256(search, self.generator.settings.finalizer.protect)
+        identity = searches.search_sha256(search, self.generator.settings.finalizer.protect)
         look_back = True
         while True:
             with self.generator.ledger.begin() as connection:
-                cursor = queue.take_cursor(connection, self.scoring, identity, self.slot.owner)
+                cursor = searches.take_cursor(connection, self.scoring, identity, self.slot.owner)
             if cursor is None:  # another generator reads; when it has claimed its page there is something to pack, or to read
                 self.cut_short = not self.generator.stop.wait(_BUSY_SECONDS)
                 return self.priority == REALTIME_PRIORITY
@@ -301,7 +264,7 @@ class _Turn:
         with self.generator.ledger.begin() as connection:
             claimed = queue.claim(connection, self.scoring, search.name, self.priority, judged)
             at_end = not page.more or (last == cursor.key and cursor.at_end)
-            queue.move_cursor(connection, self.scoring, identity, last, at_end, self.slot.owner)
+            searches.move_cursor(connection, self.scoring, identity, last, at_end, self.slot.owner)
         if claimed is not None:
             self.generator.did["claimed"] += 1
             _log.info("batch %s (%s): %d images claimed%s", claimed.batch, search.name, claimed.claimed, refused_counts(claimed.refused))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, DateTime, Delete, Dialect, Insert, Update
+from sqlalchemy import Connection, DateTime, Delete, Dialect, Insert, Table, Update
 from sqlalchemy.dialects import postgresql, sqlite
 
 _SQLITE: Dialect = sqlite.dialect(paramstyle="named")
@@ -41,3 +41,15 @@ def _compiled(statement: Insert | Update | Delete, keys: tuple[str, ...], dialec
 def _sqlite_time(moment: datetime | None) -> str | None:
     """As SQLAlchemy's own type for SQLite writes it."""
     return None if moment is None else moment.isoformat(sep=" ", timespec="microseconds")
+
+
+def insert_if_new(connection: Connection, table: Table) -> Insert:
+    """An INSERT that leaves a row alone whose unique key is there already, also when another program is just adding it."""
+    return _insert_if_new_into(connection.dialect.name, table)
+
+
+@cache
+def _insert_if_new_into(dialect: str, table: Table) -> Insert:
+    if dialect == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()

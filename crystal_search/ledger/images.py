@@ -5,27 +5,23 @@ Every function is one step of a transaction that the caller begins.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Insert, String, Table, bindparam, delete, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Connection, String, bindparam, delete, func, insert, or_, select, update
 
 from crystal_search.archives import ModelReference, random_id, work_unit_name
 from crystal_search.ledger import leases
-from crystal_search.ledger.bulk import execute_many
+from crystal_search.ledger.bulk import execute_many, insert_if_new
 from crystal_search.ledger.results import utc_now
-from crystal_search.ledger.schema import BatchState, ImageState, WorkUnitState, batches, cursors, images, scorings, work_units
+from crystal_search.ledger.schema import BatchState, ImageState, WorkUnitState, batches, images, scorings, work_units
 from crystal_search.plate import Drop, InspectionImage, drop_at
-from crystal_search.settings import Scoring, Search
-from crystal_search.xtaltrak.images import START, Key, Protect
+from crystal_search.settings import Scoring
 
 _CLAIMED: ColumnElement[bool] = images.c.state == ImageState.CLAIMED
 
@@ -65,14 +61,6 @@ class OpenUnit:
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
-    """How far a search has been read; ``at_end``: there was nothing behind ``key``."""
-
-    key: Key
-    at_end: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Claimed:
     """What one claim brought: its batch, and the reasons of the images that were refused at once."""
 
@@ -98,81 +86,10 @@ def scoring_json(scoring: Scoring) -> str:
 def scoring_id(connection: Connection, model: ModelReference, settings_json: str) -> int:
     """The scoring of that model and those settings (``scoring_json``), made when it is new."""
     values = {"model_name": model.name, "model_sha256": model.sha256, "settings": settings_json, "created_at": utc_now()}
-    connection.execute(_insert_if_new(connection, scorings), values)
+    connection.execute(insert_if_new(connection, scorings), values)
     found = select(scorings.c.id).where(scorings.c.model_sha256 == model.sha256, scorings.c.settings == settings_json)
     number: int = connection.execute(found).scalar_one()
     return number
-
-
-def _insert_if_new(connection: Connection, table: Table) -> Insert:
-    """An INSERT that leaves a row alone whose unique key is there already, also when another program is just adding it."""
-    return _insert_if_new_into(connection.dialect.name, table)
-
-
-@cache
-def _insert_if_new_into(dialect: str, table: Table) -> Insert:
-    if dialect == "postgresql":
-        return postgresql.insert(table).on_conflict_do_nothing()
-    return sqlite.insert(table).on_conflict_do_nothing()
-
-
-# ---- how far a search has read ------------------------------------------------------------------------------------
-
-
-def search_sha256(search: Search, protect: Protect) -> str:
-    """The identity of a search: SHA-256 of what it restricts. Its name and priority do not count."""
-    restricts = search.model_dump(mode="json", exclude={"name", "priority"})
-    if not search.chromophores:  # as a search was before it could name any: it goes on where it was
-        del restricts["chromophores"], restricts["chromophore_profiles"]
-    restricts["protect"] = protect if search.only_unscored else None
-    return hashlib.sha256(json.dumps(restricts, sort_keys=True).encode()).hexdigest()
-
-
-def read_cursor(connection: Connection, scoring: int, search: str) -> Key | None:
-    """The key up to which the search has been read; None when it is new."""
-    found = _cursor(connection, scoring, search)
-    return None if found is None else found.key
-
-
-def _cursor(connection: Connection, scoring: int, search: str) -> Cursor | None:
-    columns = (cursors.c.inspection_id, cursors.c.image_name, cursors.c.at_end)
-    row = connection.execute(select(*columns).where(_is_cursor(scoring, search))).one_or_none()
-    return None if row is None else Cursor(Key(row.inspection_id, row.image_name), bool(row.at_end))
-
-
-def _is_cursor(scoring: int, search: str) -> ColumnElement[bool]:
-    return (cursors.c.scoring_id == scoring) & (cursors.c.search_sha256 == search)
-
-
-def take_cursor(connection: Connection, scoring: int, search: str, owner: str) -> Cursor | None:
-    """How far the search has been read, for ``owner`` to read on; None while somebody else does."""
-    start = {"scoring_id": scoring, "search_sha256": search, "inspection_id": START.inspection_id, "image_name": START.image_name}
-    connection.execute(_insert_if_new(connection, cursors), start)
-    return _cursor(connection, scoring, search) if leases.take(connection, cursors, _is_cursor(scoring, search), owner) else None
-
-
-def move_cursor(connection: Connection, scoring: int, search: str, key: Key, at_end: bool = False, owner: str | None = None) -> None:
-    """Note that the search has been read up to ``key``, ``at_end`` when nothing was left behind it, and give it back where it is leased
-    by ``owner``; a cursor never moves back.
-    """
-    before = read_cursor(connection, scoring, search)
-    if before is None:
-        place = {"inspection_id": key.inspection_id, "image_name": key.image_name, "at_end": at_end}
-        connection.execute(_insert_if_new(connection, cursors), {"scoring_id": scoring, "search_sha256": search, **place})
-    elif key >= before:
-        connection.execute(
-            update(cursors)
-            .where(_is_cursor(scoring, search))
-            .values(inspection_id=key.inspection_id, image_name=key.image_name, at_end=at_end)
-        )
-    if owner is not None:
-        free = update(cursors).where(_is_cursor(scoring, search), cursors.c.leased_by == owner)
-        connection.execute(free.values(leased_by=None, leased_until=None))
-
-
-def forget_cursors(connection: Connection, scoring: int) -> None:
-    """Make every search of a scoring read from the beginning."""
-    connection.execute(delete(cursors).where(cursors.c.scoring_id == scoring))
 
 
 # ---- claiming -----------------------------------------------------------------------------------------------------
@@ -206,7 +123,7 @@ def claim(
         }
         for image, reason in found
     ]
-    execute_many(connection, _insert_if_new(connection, images), rows)
+    execute_many(connection, insert_if_new(connection, images), rows)
     ours = connection.execute(select(images.c.reason).where(images.c.batch_id == batch)).scalars().all()
     if not ours:
         connection.execute(delete(batches).where(batches.c.id == batch))
