@@ -170,6 +170,8 @@ def reconcile(settings_file: Path | None, repair: bool) -> None:
     """Compare the ledger with XtalTrak: rows of ours that vanished or were changed, and rows that nobody noted."""
     settings = load_settings(settings_file)
     with open_existing_ledger(settings.ledger_url) as ledger, _score_table(settings) as table:
+        if repair:
+            WriteGuard(settings.xtaltrak).check(table.xtaltrak)
         found = compare(settings, ledger, table, repair, click.echo)
     click.echo(found.summary(repair))
     if found.to_leave or found.to_mend > found.mended:

@@ -14,7 +14,7 @@ from typing import Any
 
 from crystal_search import settings
 from crystal_search.atomic import write_atomically
-from crystal_search.crystaltrak_names import MalformedNameError, parse_image_name
+from crystal_search.crystaltrak_names import PICTURE_MARK, MalformedNameError, parse_image_name
 from crystal_search.errors import SettingsError, UsageError
 from crystal_search.plate import Drop
 from crystal_search.xtaltrak import XtalTrak
@@ -150,11 +150,11 @@ def link_or_copy(path: Path, target: Path) -> None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Every file below ``folder`` in order, hidden ones (the rest of a killed program among them) left out."""
+    """Every file below ``folder`` in order, without hidden ones (the rest of a killed program among them) and our own pictures."""
 
     def fail(error: OSError) -> None:
         raise UsageError(f"{error.filename}: can not be read ({error.strerror})") from error
 
     for parent, folders, files in os.walk(folder, onerror=fail):
         folders.sort()
-        yield from (Path(parent) / name for name in sorted(files) if not name.startswith("."))
+        yield from (Path(parent) / name for name in sorted(files) if not name.startswith(".") and PICTURE_MARK not in name)
