@@ -35,7 +35,7 @@ _LOOK_SECONDS = 5.0
 
 
 def pause_after(seconds: float, longest: float) -> float:
-    """How long to wait after a look at the grid that took ``seconds``. Creating a hundred work units takes some, and the next hundred waits."""
+    """Seconds until the next look at the grid; the last one took ``seconds``, perhaps to create a hundred work units of many."""
     return max(_POLL_SECONDS, min(_PAUSE_FACTOR * seconds, longest))
 
 
