@@ -35,6 +35,11 @@ _RETENTION_SECONDS = 3600.0
 _LOOK_SECONDS = 5.0
 
 
+def pause_after(seconds: float, longest: float) -> float:
+    """Seconds until the next look at the grid; the last one took ``seconds``, perhaps to create a hundred work units of many."""
+    return max(_POLL_SECONDS, min(_PAUSE_FACTOR * seconds, longest))
+
+
 @click.command()
 @click.option("--settings", "settings_file", type=click.Path(path_type=Path), help="Settings file; default crystal-search.toml.")
 @click.option("--once", is_flag=True, help="End when the grid has nothing left, instead of looping.")
@@ -60,7 +65,7 @@ def assimilate(settings_file: Path | None, once: bool) -> None:
             log.info("work units out: %d", still_out)
         last = still_out
         if not events and still_out:
-            stop.wait(max(_POLL_SECONDS, _PAUSE_FACTOR * (time.monotonic() - begun)))
+            stop.wait(pause_after(time.monotonic() - begun, settings.generator.poll_seconds))
         return bool(events or still_out)
 
     services.run(settings, "assimilate", one_round, once)

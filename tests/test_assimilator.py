@@ -328,3 +328,10 @@ def test_a_kill_at_any_line_neither_loses_nor_doubles(lab: Lab, tmp_path: Path) 
         killed_at(line, lambda shaken=shaken: assimilate_all(shaken))
         assimilate_all(shaken)
         assert outcome(shaken) == expected, f"killed at line {line} of {lines}"
+
+
+def test_work_that_waits_for_a_slow_grid_does_not_wait_ten_times_as_long() -> None:
+    """Creating a hundred work units at BOINC took 16 s on a busy machine, and nine hundred were still to be created."""
+    assert assimilator_cli.pause_after(16.0, 30.0) == 30.0
+    assert assimilator_cli.pause_after(1.0, 30.0) == 10.0
+    assert assimilator_cli.pause_after(0.001, 30.0) == assimilator_cli.pause_after(16.0, 0.0) == 0.2
