@@ -117,7 +117,7 @@ def test_the_summary_counts_and_says_where_the_table_lies(tmp_path: Path, plate:
 
 def test_nothing_else_is_left(tmp_path: Path, plate: Path, model: Path) -> None:
     call(model, plate, "--out", tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["overlays", "scores.csv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["overlays", "scored.json", "scores.csv"]
 
 
 def test_options_reach_the_scoring(tmp_path: Path, plate: Path, model: Path) -> None:
