@@ -281,7 +281,7 @@ def test_each_image_has_the_scale_that_a_table_gives_it(tmp_path: Path, model: P
     scales.write_text("file;um_per_px;plate\ncoarse.png;8;P1\nfine.png;2.0;P1\nguess.png;8?;P1\nother.png;1;P1\n", encoding="utf-8")
     seen: dict[str, float | None] = {}
 
-    def spy(_: object, __: object, ___: str, read: Callable[[], bytes], um_per_px: float | None) -> tuple[ImageResult, None]:
+    def spy(_: object, __: object, ___: str, read: Callable[[], bytes], um_per_px: float | None, ____: None) -> tuple[ImageResult, None]:
         seen[str(len(seen))] = um_per_px
         return ImageResult(id="0" * 32, status=Status.NO_DROP), None
 
