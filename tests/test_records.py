@@ -107,6 +107,17 @@ def test_any_data_come_back(payloads: list[bytes]) -> None:
             assert int(line.split("\t")[0]) == number
 
 
+def test_data_are_cut_at_the_magic_number_at_multiples_of_four_only(tmp_path: Path) -> None:
+    # A header of 24 bytes goes before the data, so a multiple of four stays one.
+    write_records(tmp_path / "a.rec", [Record(2, 5.0, b"x" + MAGIC + b"yz!"), Record(3, 0.0, b"abcd" + MAGIC + b"e")])
+    header = struct.pack("<IfQQ", 0, 5.0, 2, 0), struct.pack("<IfQQ", 0, 0.0, 3, 0)
+    whole = MAGIC + struct.pack("<I", 32) + header[0] + b"x" + MAGIC + b"yz!"
+    first = MAGIC + struct.pack("<I", 1 << 29 | 28) + header[1] + b"abcd"
+    last = MAGIC + struct.pack("<I", 3 << 29 | 1) + b"e\0\0\0"
+    assert (tmp_path / "a.rec").read_bytes() == whole + first + last
+    assert (tmp_path / "a.idx").read_text() == "2\t0\n3\t40\n"
+
+
 @pytest.mark.parametrize("left", [1, 4, 11])
 def test_a_truncated_record_is_one_line(packed: Path, tmp_path: Path, left: int) -> None:
     short = tmp_path / "short.rec"
