@@ -80,3 +80,9 @@ def test_a_name_that_is_none_is_a_usage_error(tmp_path: Path, option: str, name:
     result = run(tmp_path, "", option, name)
     assert result.exit_code != 0
     assert result.output == ""
+
+
+def test_what_a_site_knows_of_wells_may_be_read(tmp_path: Path) -> None:
+    script = run(tmp_path, '[xtaltrak]\ndetails = ["project", "conditions"]\n').output
+    assert grants(script)["WELL_CONDITIONS"] == {"SELECT"}
+    assert "SAMPLE_FAMILIES" not in script

@@ -97,6 +97,13 @@ def test_a_lab_that_is_set_up_as_documented_has_no_finding(site: Site) -> None:
     assert mapping.what.startswith(f"{len(tables())} of {len(tables())} ")
 
 
+def test_tables_that_only_some_sites_have_are_looked_for_where_the_settings_name_them(site: Site) -> None:
+    section = SECTION.model_copy(update={"details": ["conditions"]})
+    (finding,) = bad(site.examine(section))
+    assert (finding.check, finding.severity, finding.forbids_writing) == ("mapping", Severity.WARNING, False)
+    assert finding.what.startswith("WELL_CONDITIONS (for WELL_CONDITIONS) is not there")
+
+
 #: What is broken, and the finding: its check, what it says, whether it forbids writing.
 BROKEN: dict[str, tuple[str, str, str, bool]] = {
     "a table that is not there": ("DELETE FROM ALL_SYNONYMS WHERE SYNONYM_NAME = 'I_IMAGES'", "mapping", "I_IMAGES", True),

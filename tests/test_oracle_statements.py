@@ -30,6 +30,7 @@ VALUES: dict[str, Any] = {
     "after": 0,
     "after_image": "",
     "after_inspection": -1,
+    "after_score": -1,
     "barcode": r"CI\_%",
     "batch": "b",
     "before_score": "11",

@@ -6,7 +6,7 @@ The defaults are what one site's published code uses, never the truth: every nam
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -50,9 +50,14 @@ DEFAULT_NAMES: Mapping[str, str] = MappingProxyType(
 OWN_TABLES = ("ARTSCORES", "ARTSCORE_REGIONS", "ARTSCORE_PICTURES", "ARTSCORES_BOTH")
 
 
-def tables() -> tuple[str, ...]:
-    """The keys of tables, views and the sequence, without columns and without ``OWN_TABLES``."""
-    return tuple(key for key in _TABLES if key not in OWN_TABLES)
+#: What only some sites have, by what ``settings.xtaltrak.details`` calls it.
+DETAIL_TABLES = {"conditions": "WELL_CONDITIONS", "families": "SAMPLE_FAMILIES"}
+
+
+def tables(details: Collection[str] = ()) -> tuple[str, ...]:
+    """The keys of tables, views and the sequence, without columns, without ``OWN_TABLES``, and of ``DETAIL_TABLES`` those asked for."""
+    left_out = {*OWN_TABLES, *(table for detail, table in DETAIL_TABLES.items() if detail not in details)}
+    return tuple(key for key in _TABLES if key not in left_out)
 
 
 def columns_of(table: str) -> tuple[str, ...]:
