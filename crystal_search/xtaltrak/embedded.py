@@ -32,6 +32,7 @@ _CREATE = (
     "create_samples",
     "create_plate_drops",
     "create_i_plate_inspections",
+    "create_i_plate_inspections_index",
     "create_i_inspections",
     "create_i_images",
     "create_i_scores",

@@ -24,6 +24,8 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "SAMPLES": ("SAMPLE_ID", "SAMPLE_NAME"),
     # our own: the view of the score table through which we write, with its columns
     "ARTSCORES_OWN": (),
+    # our own: the view of people's rows through which the viewer writes under a person's name
+    "PEOPLE_SCORES": (),
     # our own: numbers for SCOREID that the vendor's never reach; a sequence in Oracle, a table of one row in SQLite
     "ARTSCORE_SEQ": ("LAST_ID",),
 }
