@@ -20,6 +20,9 @@ from crystal_search.xtaltrak.names import resolve_names, statement
 #: The view through which we write, and its triggers, in this order.
 _OWN_VIEW = ("create_artscores_own", "create_artscores_own_insert", "create_artscores_own_update", "create_artscores_own_delete")
 
+#: The view through which the viewer writes under people's names.
+_PEOPLE_VIEW = ("create_people_scores", "create_people_scores_insert", "create_people_scores_delete")
+
 Params = Mapping[str, Any]
 Row = tuple[Any, ...]
 
@@ -70,10 +73,24 @@ class XtalTrak:
 
         To be called in a transaction that is going to write scores.
         """
-        made = {text for (text,) in self.query("own_view")}
-        if made != {(text := self._sql(name))[text.index("CREATE ") :] for name in _OWN_VIEW}:
-            for name in ("drop_artscores_own", *_OWN_VIEW):
+        self._guard("own_view", "drop_artscores_own", _OWN_VIEW)
+
+    def guard_people_rows(self) -> None:
+        """Make the view through which the viewer writes, which has no row of our own scorer and none without one, where it is not so
+        already. To be called in a transaction that is going to write people's scores.
+        """
+        self._guard("people_view", "drop_people_scores", _PEOPLE_VIEW)
+
+    def _guard(self, look: str, drop: str, create: tuple[str, ...]) -> None:
+        made = {text for (text,) in self.query(look)}
+        if made != {(text := self._sql(name))[text.index("CREATE ") :] for name in create}:
+            for name in (drop, *create):
                 self.execute(name)
+
+    def forbid_writes(self) -> None:
+        """From here on this connection only reads, whatever is asked of it."""
+        with self._explained():
+            self._connection.execute("PRAGMA query_only = ON")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -61,6 +61,7 @@ def create_embedded(section: settings.XtalTrak) -> XtalTrak:
         for name in _CREATE:
             xtaltrak.execute(name)
         xtaltrak.guard_own_rows()
+        xtaltrak.guard_people_rows()
     return xtaltrak
 
 
