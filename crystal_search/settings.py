@@ -186,13 +186,16 @@ class Viewer(_Section):
     )
     proxy_addresses: list[str] = Field(["127.0.0.1"], description="Only from these addresses the header is believed.")
     hosts: list[str] = Field(
-        default_factory=list, description="Names under which browsers reach the viewer, beside localhost and 127.0.0.1, such as viewer.lab.example."
+        default_factory=list,
+        description="Names under which browsers reach the viewer, beside localhost and 127.0.0.1, such as viewer.lab.example.",
     )
     https: bool = Field(False, description="Browsers reach the viewer by https, through a proxy: cookies are then sent over it alone.")
     session_hours: Annotated[float, Field(gt=0, le=8760)] = Field(12.0, description="A sign-in ends after so many hours.")
     scoring: bool = Field(False, description="People may score in the viewer; off: XtalTrak is opened for reading only.")
     uv_profiles: list[str] = Field(default_factory=list, description="Profiles (field 14 of the file name) of UV images.")
-    worklist_inspections: Annotated[int, Field(ge=1, le=500)] = Field(40, description="The work list looks at so many of the newest inspections of plates.")
+    worklist_inspections: Annotated[int, Field(ge=1, le=500)] = Field(
+        40, description="The work list looks at so many of the newest inspections of plates."
+    )
     imagers: Annotated[int, Field(ge=1, le=100)] = Field(3, description="Imagers, for the capacity on the grid page (P30).")
     thumbnail_cache_mb: Annotated[int, Field(ge=10)] = Field(4000, description="Thumbnails kept in paths.state; the oldest go first.")
 
