@@ -73,7 +73,8 @@ class Pulse:
         """The newest snapshot; waits up to ``patience`` seconds for the first one. Empty where there is none yet."""
         self._looked_at = time.monotonic()
         self._asked.set()
-        self._ready.wait(patience)
+        if self._thread is not None:
+            self._ready.wait(patience)
         return self._snapshot
 
     def _run(self) -> None:
@@ -125,7 +126,7 @@ class Pulse:
 
     def _image_counts(self, connection: Connection) -> Counter[str]:
         """Images by state; from one reading of the index of batches at first, then of the unfinished batches only."""
-        states = dict(connection.execute(select(batches.c.id, batches.c.state)).tuples())
+        states = {row[0]: row[1] for row in connection.execute(select(batches.c.id, batches.c.state))}
         kept = self._kept.batches
         missing = [key for key in states if key not in kept]
         counted = select(images.c.batch_id, images.c.state, func.count()).group_by(images.c.batch_id, images.c.state)
@@ -163,7 +164,7 @@ def capacity(back: list[tuple[datetime, int]], now: datetime, imagers: int) -> d
 
 
 def _count(connection: Connection, table: Any) -> dict[str, int]:
-    return dict(connection.execute(select(table.c.state, func.count()).group_by(table.c.state)).tuples())
+    return {row[0]: row[1] for row in connection.execute(select(table.c.state, func.count()).group_by(table.c.state))}
 
 
 def _newest_units(connection: Connection) -> int:

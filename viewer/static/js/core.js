@@ -1,6 +1,6 @@
 // What every page shares: asking the server, notices, preferences, keys.
 
-import { $, h } from "./dom.js";
+import { $, fill, h } from "./dom.js";
 
 const body = document.body;
 export const person = body.dataset.person ?? "";
@@ -155,7 +155,7 @@ function showHelp() {
   const made = groups.map((group) =>
     h("section", {}, h("h3", {}, group.title),
       h("dl", {}, group.keys.map(([shown, what]) => [h("dt", {}, shown.split(" ").map((key) => h("kbd", {}, key))), h("dd", {}, what)]))));
-  $("help-body").replaceChildren(...made);
+  fill($("help-body"), made);
   $("help").showModal();
 }
 
@@ -223,7 +223,7 @@ if (find) {
     if (!start) return;
     waiting = setTimeout(async () => {
       const found = await api(`/api/plates?start=${encodeURIComponent(start)}`).catch(() => []);
-      $("plates-found").replaceChildren(...found.map((plate) => h("option", { value: plate.barcode }, plate.name)));
+      fill($("plates-found"), found.map((plate) => h("option", { value: plate.barcode }, plate.name)));
     }, 150);
   });
 }

@@ -18,6 +18,9 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Make `children` all that is in `element`; null children are left out. */
+export const fill = (element, ...children) => element.replaceChildren(...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false));
+
 export const $ = (id) => document.getElementById(id);
 
 export const percent = (probability) => (probability === null || probability === undefined ? "–" : `${Math.round(100 * probability)} %`);

@@ -2,7 +2,7 @@
 
 import { artCard, classBars, peopleCard, scoreButtons } from "./card.js";
 import { api, change, classByKey, classByName, isBlind, keep, kept, keys, mayScore, notice, queue, setQueue, tell } from "./core.js";
-import { $, day, h, imageUrl, plusDays } from "./dom.js";
+import { $, fill, day, h, imageUrl, plusDays } from "./dom.js";
 import { enterScore, onScores, undoScore } from "./scores.js";
 import { looked } from "./seen.js";
 import { Stage } from "./stage.js";
@@ -101,10 +101,9 @@ function toInspection(id) {
 
 function showHead() {
   const at = list?.ids.indexOf(drop.id) ?? -1;
-  $("head").replaceChildren(
-    h("a", { class: "crumb", href: `/plates/${encodeURIComponent(drop.plate.barcode)}/${drop.inspection}#${drop.id}` }, drop.plate.name),
+  fill($("head"),
+    h("h1", {}, drop.label), h("a", { class: "crumb", href: `/plates/${encodeURIComponent(drop.plate.barcode)}/${drop.inspection}#${drop.id}` }, drop.plate.name),
     h("span", { class: "muted" }, `#${drop.inspection} · ${day(drop.takenAt)} ${plusDays(drop.days)}`),
-    h("h1", {}, drop.label),
     drop.images.length > 1 ? h("span", { class: "steps", role: "group", "aria-label": "Images" }, drop.images.map((one) => h("button", {
       type: "button", "aria-pressed": String(one === image), onclick: () => showImage(one),
     }, one.uv ? "UV" : one.profile ?? "image"))) : null,
@@ -112,8 +111,7 @@ function showHead() {
     h("span", { class: "toggles", role: "group", "aria-label": "Show" },
       toggleButton("o", "Regions", () => stage.overlay, toggleOverlay), toggleButton("d", "Drop", () => stage.outline, toggleOutline),
       toggleButton("m", "Measure", () => stage.measuring, toggleMeasure),
-      drop.course.length > 1 ? toggleButton("k", "Change", () => comparing !== null, compareNext) : null,
-      image?.overlay ? h("a", { class: "quiet", href: imageUrl(drop.id, "overlay", image.name), target: "_blank" }, "As drawn by the volunteer") : null),
+      drop.course.length > 1 ? toggleButton("k", "Change", () => comparing !== null, compareNext) : null),
     at >= 0 ? h("span", { class: "muted" }, `${at + 1} of ${list.ids.length}`) : null,
     h("button", { type: "button", class: "quiet", onclick: () => go(-1), "aria-label": "Previous drop" }, "←"),
     h("button", { type: "button", class: "quiet", onclick: () => go(1), "aria-label": "Next drop" }, "→"));
@@ -125,7 +123,7 @@ function toggleButton(key, title, isOn, act) {
 
 function showCourse() {
   $("course").hidden = drop.course.length < 2;
-  $("course").replaceChildren(...drop.course.map((step) => h("button", {
+  fill($("course"), drop.course.map((step) => h("button", {
     type: "button", class: `step ${step.art?.class ? `k-${step.art.class} framed` : ""}`, "aria-current": step.id === drop.id ? "step" : null, onclick: () => toInspection(step.id),
     "aria-label": `Inspection ${step.number}, ${plusDays(step.days)}${step.art ? `, ${step.art.title}` : ""}`,
   }, step.image ? h("img", { src: imageUrl(step.id, "thumbnail", step.image), alt: "", loading: "lazy" }) : h("span", { class: "no-image" }),
@@ -138,14 +136,15 @@ function showPanel() {
   const said = newest(drop);
   const before = previous();
   const changed = before && before.art && drop.art && before.art.title !== drop.art.title ? `Since #${before.number}: ${before.art.title} → ${drop.art.title}` : null;
-  $("panel").replaceChildren(
+  fill($("panel"),
     scoreButtons(scoreNow, said?.mine ? said.score : null), changed ? h("p", { class: "called" }, changed) : null,
     artCard(drop, callWrong), peopleCard(drop), classBars(image),
     drop.others.length ? h("details", { class: "evaluation" }, h("summary", {}, `${drop.others.length} other scorings`),
       h("ul", { class: "people" }, drop.others.map((art) => h("li", { class: art.class ? `k-${art.class}` : "" }, h("span", { class: "swatch" }), `${art.score ?? ""} ${art.title} `,
         h("span", { class: "muted" }, [art.model, art.scoredAt].filter(Boolean).join(", "))))))
       : null,
-    image ? h("p", { class: "muted small file" }, image.name, image.width ? ` · ${image.width} × ${image.height} px` : "", image.umPerPx ? ` · ${image.umPerPx} µm/px` : " · scale unknown") : null);
+    image ? h("p", { class: "muted small file" }, image.name, image.width ? ` · ${image.width} × ${image.height} px` : "", image.umPerPx ? ` · ${image.umPerPx} µm/px` : " · scale unknown",
+      image.overlay ? [h("br"), h("a", { href: imageUrl(drop.id, "overlay", image.name), target: "_blank" }, "The overlay as the volunteer drew it")] : null) : null);
 }
 
 function previous() {

@@ -1,7 +1,7 @@
 // The grid's pulse: how far each stage is and how fast; asked for again every few seconds while one looks.
 
 import { api, keys, tell } from "./core.js";
-import { $, h, number } from "./dom.js";
+import { $, fill, h, number } from "./dom.js";
 
 const SECONDS = 4;
 let timer = 0;
@@ -43,7 +43,7 @@ function show(pulse) {
       pulse.errors.map((error) => [error.state, error.kind, number(error.count), error.example ?? ""])) : null,
     pulse.admin && pulse.refused.length ? table("Results that were refused", ["work unit", "why", "when"], pulse.refused.map((one) => [one.workUnit, one.reason, when(one.at)])) : null,
   ];
-  $("grid").replaceChildren(...made.filter(Boolean));
+  fill($("grid"), made.filter(Boolean));
 }
 
 function stage(title, value, more, share = null) {
@@ -57,7 +57,7 @@ function paceCard(pulse) {
   const most = Math.max(1, ...pulse.perHour);
   const bars = pulse.perHour.map((count, hour) => h("svg:rect", { x: hour * 10 + 1, y: 50 - (48 * count) / most, width: 8, height: (48 * count) / most || 0.5, class: "bar-rect" }, h("svg:title", {}, `${23 - hour} h ago: ${count}`)));
   return h("section", { class: "card" }, h("h2", {}, "Images back"), h("p", { class: "big" }, number(pulse.lastHour), h("small", {}, " in the last hour")),
-    h("svg:svg", { viewBox: "0 0 240 52", class: "spark", role: "img", "aria-label": `${pulse.lastDay} images in 24 hours` }, bars),
+    h("svg:svg", { viewBox: "0 0 240 52", preserveAspectRatio: "none", class: "spark", role: "img", "aria-label": `${pulse.lastDay} images in 24 hours` }, bars),
     h("p", { class: "muted small" }, `${number(pulse.lastDay)} in 24 hours`, pulse.archive.left ? ` · ${number(pulse.archive.left)} left` : " · nothing left",
       pulse.archive.end ? ` · through about ${new Date(pulse.archive.end).toLocaleString("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" })}` : ""));
 }

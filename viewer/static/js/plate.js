@@ -2,7 +2,7 @@
 
 import { artCard, peopleCard, scoreButtons } from "./card.js";
 import { api, change, classByKey, classByName, isBlind, keep, kept, keys, mayScore, notice, setQueue, tell } from "./core.js";
-import { $, day, h, imageUrl, number, plusDays } from "./dom.js";
+import { $, fill, day, h, imageUrl, number, plusDays } from "./dom.js";
 import { enterScore, onScores, undoScore } from "./scores.js";
 import { looked } from "./seen.js";
 import { sheetLoader } from "./sheets.js";
@@ -48,7 +48,7 @@ async function load() {
 }
 
 function showInspections() {
-  $("inspections").replaceChildren(...plate.inspections.map((step) => h("a", {
+  fill($("inspections"), plate.inspections.map((step) => h("a", {
     href: `/plates/${encodeURIComponent(barcode)}/${step.number}`, title: day(step.takenAt), "aria-current": step.number === plate.inspection ? "page" : null,
   }, `#${step.number}`, h("small", {}, plusDays(step.days)))));
 }
@@ -57,7 +57,7 @@ function showSubwells() {
   const found = [...new Set(plate.drops.map((drop) => drop.subwell))].sort((a, b) => a - b);
   $("subwell-label").hidden = found.length < 2;
   const before = $("subwell").value || "all";
-  $("subwell").replaceChildren(h("option", { value: "all" }, "all"), ...found.map((sub) => h("option", { value: String(sub) }, String.fromCharCode(96 + sub))));
+  fill($("subwell"), h("option", { value: "all" }, "all"), ...found.map((sub) => h("option", { value: String(sub) }, String.fromCharCode(96 + sub))));
   $("subwell").value = found.includes(Number(before)) ? before : "all";
 }
 
@@ -152,7 +152,7 @@ const LEGEND = [["crystal", "Crystals"], ["precipitate", "Precipitate"], ["other
 function showLegend() {
   const counts = new Map();
   for (const drop of plate.drops) counts.set(groupOf(drop), (counts.get(groupOf(drop)) ?? 0) + 1);
-  $("legend").replaceChildren(...LEGEND.filter(([group]) => counts.has(group)).map(([group, title]) => h("button", {
+  fill($("legend"), LEGEND.filter(([group]) => counts.has(group)).map(([group, title]) => h("button", {
     type: "button", class: `key g-${group}`, "aria-pressed": String(groups.has(group)), data: { group },
     onclick: () => {
       if (!groups.delete(group)) groups.add(group);
@@ -258,7 +258,7 @@ function showPanel() {
   const picture = h("button", { type: "button", class: `preview ${drop.art?.class ? `k-${drop.art.class} framed` : ""}`, onclick: openDrop, title: "Open the drop (Enter)" },
     drop.missing || !drop.image ? h("span", { class: "no-image" }, drop.image ? `The file ${drop.image} is missing.` : "This drop has no image.")
       : h("img", { src: imageUrl(drop.id, "screen", drop.image), alt: `Drop ${drop.label}`, decoding: "async" }));
-  $("panel").replaceChildren(
+  fill($("panel"),
     h("div", { class: "panel-head" }, h("h2", {}, many ? `${selected.size} drops` : drop.label), h("span", { class: "grow" }),
       h("button", { type: "button", class: "main small", onclick: openDrop }, "Open ", h("kbd", {}, "Enter"))),
     picture,

@@ -70,6 +70,7 @@ export class Stage {
   compare(url, mode = "blink") {
     this.other.hidden = !url;
     this.other.className = `other-image ${mode}`;
+    this.plane.classList.toggle("differs", Boolean(url) && mode === "difference");
     if (url) this.other.src = url;
   }
 
@@ -133,17 +134,19 @@ export class Stage {
     this.drawMeasure();
   }
 
-  /** Class and probability at the best region only where regions overlap, at each where they do not. */
+  /** Class and probability above each region, below or not at all where another one's words stand already. */
   label(image) {
-    const size = Math.max(image.width, image.height) / 60;
+    const size = Math.max(image.width, image.height) / 62;
     const taken = [];
     for (const chop of image.chops) {
-      const [x0, y0] = chop.box;
-      const y = y0 > size * 1.6 ? y0 - size * 0.5 : chop.box[3] + size * 1.2;
-      if (taken.some(([a, b]) => Math.abs(a - x0) < size * 12 && Math.abs(b - y) < size * 1.4)) continue;
-      taken.push([x0, y]);
-      this.svg.append(h("svg:text", { x: x0, y, class: `region-label k-${chop.class}`, "font-size": size },
-        `${chop.title} ${Math.round(100 * chop.probability)} %`));
+      const text = `${chop.title} ${Math.round(100 * chop.probability)} %`;
+      const width = text.length * size * 0.56;
+      const x = Math.max(0, Math.min(chop.box[0], image.width - width));
+      const free = (y) => y > size && y < image.height && taken.every(([x0, y0, w]) => x > x0 + w || x + width < x0 || Math.abs(y - y0) > size * 1.3);
+      const y = [chop.box[1] - size * 0.45, chop.box[3] + size * 1.1, chop.box[1] + size * 1.2].find(free);
+      if (y === undefined) continue;
+      taken.push([x, y, width]);
+      this.svg.append(h("svg:text", { x, y, class: "region-label", "font-size": size }, text));
     }
   }
 

@@ -1,7 +1,7 @@
 // The work list: the likeliest crystals across plates, plates with new images, and where a person and the ARTscore differ.
 
 import { api, isBlind, keys, kept, keep, setQueue, tell } from "./core.js";
-import { $, day, h, number, percent } from "./dom.js";
+import { $, fill, day, h, number, percent } from "./dom.js";
 import { makeTile, ownThumbnail } from "./tiles.js";
 
 const GROUPS = ["crystal", "precipitate", "other", "clear", "unsure", "no_drop", "failed"];
@@ -11,7 +11,7 @@ let tiles = [];
 let at = 0;
 
 async function load() {
-  $("list").replaceChildren(h("p", { class: "muted" }, "Reading the newest plates …"));
+  fill($("list"), h("p", { class: "muted" }, "Reading the newest plates …"));
   found = await api(`/api/worklist?blind=${isBlind()}`);
   showTabs();
   show(found.blind ? "plates" : open);
@@ -25,7 +25,7 @@ const TABS = () => [
 ].filter(Boolean);
 
 function showTabs() {
-  $("tabs").replaceChildren(...TABS().map(([name, title, count]) => h("button", {
+  fill($("tabs"), TABS().map(([name, title, count]) => h("button", {
     type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "list", "aria-selected": "false", tabindex: "-1", onclick: () => show(name),
   }, title, count ? h("small", {}, number(count)) : null)));
 }
@@ -41,7 +41,7 @@ function show(name) {
   }
   $("list").setAttribute("aria-labelledby", `tab-${open}`);
   tiles = [];
-  $("list").replaceChildren(...{ crystals, plates, disagreements, wrong }[open]());
+  fill($("list"), { crystals, plates, disagreements, wrong }[open]());
   at = 0;
   if (tiles.length) tiles[0].tabIndex = 0;
 }
@@ -79,7 +79,7 @@ function flow(drops, title, caption) {
     tile.addEventListener("click", () => openDrop(drops, title, drop));
     tile.addEventListener("focus", () => { at = tiles.indexOf(tile); });
     tiles.push(tile);
-    box.append(h("div", { role: "listitem", class: "captioned" }, tile, h("span", { class: "caption" }, h("b", {}, drop.label), ` ${drop.plateName} #${drop.inspection}`,
+    box.append(h("div", { role: "listitem", class: "captioned" }, tile, h("span", { class: "caption" }, h("b", {}, drop.label), h("span", { class: "where" }, `${drop.plateName} #${drop.inspection}`),
       h("span", { class: "value" }, caption(drop)))));
   }
   return box;
