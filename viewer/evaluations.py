@@ -36,12 +36,17 @@ class ArtScore:
     probability: float | None
     crystal_probability: float | None
     drop_box: tuple[int, ...] | None
-    chops: tuple[Mapping[str, Any], ...]
+    chops_json: str | None
     model: str
     scored_at: datetime | None
     batch: str
     work_unit: str | None
     public_id: str | None
+
+    @property
+    def chops(self) -> tuple[Mapping[str, Any], ...]:
+        """The best chops; read when asked for, since a plate's page needs none of them."""
+        return tuple(json.loads(self.chops_json)) if self.chops_json else ()
 
     @property
     def rank(self) -> tuple[int, float]:
@@ -198,7 +203,7 @@ def _artscore(row: Row[Any]) -> ArtScore:
         probability=row.probability,
         crystal_probability=row.crystal_probability,
         drop_box=None if row.drop_box is None else tuple(int(part) for part in row.drop_box.split(",")),
-        chops=tuple(json.loads(row.chops)) if row.chops else (),
+        chops_json=row.chops,
         model=row.model_name,
         scored_at=row.scored_at,
         batch=row.batch,

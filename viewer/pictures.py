@@ -171,7 +171,7 @@ class PictureCache:
 
 def sheet_version(tiles: Sequence[Picture | None]) -> str:
     """40 hex digits that name a sheet by what is on it."""
-    return hashlib.sha256("\n".join(tile.key if tile else "" for tile in tiles).encode()).hexdigest()[:40]
+    return hashlib.sha256(repr([(str(tile.path), tile.stamp) if tile else None for tile in tiles]).encode()).hexdigest()[:40]
 
 
 def _decode(path: Path) -> Mapping[str, bytes]:

@@ -107,7 +107,6 @@ def drop_tile(
         "row": drop.drop.well.row,
         "subwell": drop.drop.subwell,
         "image": image,
-        "images": drop.images,
         "art": None if hidden or art is None else art_json(art),
         "hidden": hidden,
         "people": [] if hidden else [score_json(score, person) for score in people],

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import PurePosixPath
 
 from crystal_search.crystaltrak_names import MalformedNameError, parse_image_name
 from crystal_search.plate import Drop, Well
@@ -16,6 +15,7 @@ from viewer.person import Person
 
 #: Columns and rows of the plates that there are.
 FORMATS = ((6, 4), (12, 8), (24, 16), (48, 32))
+_NO_NAME = re.compile(r"[/\\\0]")
 _BARCODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,39}")
 
 
@@ -132,7 +132,7 @@ def profile_of(image_name: str) -> str | None:
 
 def is_plain_name(name: str) -> bool:
     """Whether an image's name is one part of a path and nothing else."""
-    return 0 < len(name) <= 255 and PurePosixPath(name).name == name and name not in (".", "..") and "\\" not in name and "\0" not in name
+    return 0 < len(name) <= 255 and name not in (".", "..") and _NO_NAME.search(name) is None
 
 
 def days_between(first: str | None, later: str | None) -> int | None:
@@ -151,14 +151,17 @@ def _group(lab: Lab, rows: Sequence[tuple[object, ...]]) -> list[DropImages]:
     """One entry a drop and inspection, from rows of id, barcode, column, row, subwell, number, time and image."""
     found: dict[int, DropImages] = {}
     for inspection_id, barcode, column, plate_row, subwell, number, taken_at, image in rows:
+        key = int(str(inspection_id))
+        images = (str(image),) if image is not None and is_plain_name(str(image)) else ()
+        if before := found.get(key):
+            several = tuple(sorted((*before.images, *images), key=lambda name: (is_uv(lab, name), name)))
+            found[key] = DropImages(key, before.drop, before.number, before.taken_at, several)
+            continue
         try:
             drop = Drop(str(barcode), Well(int(str(column)), int(str(plate_row))), int(str(subwell)))
         except ValueError:  # a row that is no drop of any plate: it is told by the work generator
             continue
-        key = int(str(inspection_id))
-        before = found.get(key) or DropImages(key, drop, int(str(number)), None if taken_at is None else str(taken_at), ())
-        images = (*before.images, str(image)) if image is not None and is_plain_name(str(image)) else before.images
-        found[key] = DropImages(key, drop, before.number, before.taken_at, tuple(sorted(images, key=lambda name: (is_uv(lab, name), name))))
+        found[key] = DropImages(key, drop, int(str(number)), None if taken_at is None else str(taken_at), images)
     return list(found.values())
 
 
