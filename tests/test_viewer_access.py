@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -80,10 +79,10 @@ def csrf(client: TestClient) -> dict[str, str]:
 # ---- coming in -----------------------------------------------------------------------------------------------------
 
 PRIVATE = (
-    "/", "/grid", f"/plates/{PLATE}", f"/plates/{PLATE}/1", "/drops/1", "/batches/batch-1", "/api/session", "/api/plates?start=CI", "/api/worklist",
-    f"/api/plates/{PLATE}/1", f"/api/plates/{PLATE}/1/earlier", "/api/drops/1", "/api/grid", "/api/batches/batch-1", f"/plates/{PLATE}/1/scores.csv",
-    f"/plates/{PLATE}/1/scores.json", f"/plates/{PLATE}/1/boxes.json", f"/plates/{PLATE}/1/report.html", "/images/1/original/x.jpg",
-    f"/sheets/{PLATE}/1/{'0' * 40}.jpg",
+    "/", "/grid", f"/plates/{PLATE}", f"/plates/{PLATE}/1", "/drops/1", "/batches/batch-1", "/api/session", "/api/plates?start=CI",
+    "/api/worklist", f"/api/plates/{PLATE}/1", f"/api/plates/{PLATE}/1/earlier", "/api/drops/1", "/api/grid", "/api/batches/batch-1",
+    f"/plates/{PLATE}/1/scores.csv", f"/plates/{PLATE}/1/scores.json", f"/plates/{PLATE}/1/boxes.json", f"/plates/{PLATE}/1/report.html",
+    "/images/1/original/x.jpg", f"/sheets/{PLATE}/1/{'0' * 40}.jpg",
 )  # fmt: skip
 
 
@@ -327,11 +326,11 @@ def test_settings_that_would_let_the_network_in_are_refused(lab: ViewerLab, ledg
 # ---- bad addresses and texts ---------------------------------------------------------------------------------------
 
 BAD = (
-    "/plates/..%2f..%2fetc/1", "/plates/%2e%2e/1", f"/plates/{PLATE}/99", f"/plates/{PLATE}/x", "/plates/%00/1", "/plates/NONE", "/drops/0",
-    "/drops/99999999", "/drops/-1", "/drops/99999999999999999999999", "/drops/abc", "/api/drops/abc", "/api/plates/NONE/1", f"/api/plates/{PLATE}/99",
-    "/images/1/original/..%2f..%2f..%2fcrystal-search.toml", "/images/1/original/%2e%2e", "/images/1/original/nothing.jpg", "/images/1/nothing/x.jpg",
-    f"/sheets/{PLATE}/1/..%2f..%2fx.jpg", f"/sheets/{PLATE}/1/{'f' * 40}.jpg", "/static/../app.py", "/static/%2e%2e/app.py",
-    "/api/batches/nothing", "/nothing",
+    "/plates/..%2f..%2fetc/1", "/plates/%2e%2e/1", f"/plates/{PLATE}/99", f"/plates/{PLATE}/x", "/plates/%00/1", "/plates/NONE",
+    "/drops/0", "/drops/99999999", "/drops/-1", "/drops/99999999999999999999999", "/drops/abc", "/api/drops/abc", "/api/plates/NONE/1",
+    f"/api/plates/{PLATE}/99", "/images/1/original/..%2f..%2f..%2fcrystal-search.toml", "/images/1/original/%2e%2e",
+    "/images/1/original/nothing.jpg", "/images/1/nothing/x.jpg", f"/sheets/{PLATE}/1/..%2f..%2fx.jpg", f"/sheets/{PLATE}/1/{'f' * 40}.jpg",
+    "/static/../app.py", "/static/%2e%2e/app.py", "/api/batches/nothing", "/nothing",
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from crystal_search.ledger.schema import batches, images
 from crystal_search.ledger.viewer_tables import viewer_sessions
 
 #: A loaded machine is slow, not wrong.
-PATIENCE = 12_000
+PATIENCE = 60_000
 expect.set_options(timeout=PATIENCE)
 
 
@@ -377,7 +377,7 @@ def test_uv_beside_visible(page: Page, lab: ViewerLab, server: tuple[str, Any]) 
     expect(page.locator("#head .steps button")).to_have_text(["HF", "UV"])
     press(page, "v")
     expect(page.locator("#head .steps [aria-pressed=true]")).to_have_text("UV")
-    expect(page.locator("#panel .file")).to_contain_text("200 × 150 px")
+    expect(page.locator("#panel .file")).to_contain_text("200 \u00d7 150 px")
     expect(page.locator("#stage .scale-bar")).to_contain_text("scale unknown")
     lab.execute("DELETE FROM I_IMAGES WHERE IMAGENAME = ?", name)
 

@@ -211,10 +211,16 @@ def _artscore(key: int, kind: str, state: str, at: int, now: datetime) -> dict[s
     crystal = 0.9 if scored and BY_NAME[kind].group == "crystal" else 0.05 + 0.01 * (at % 7)
     chop = {"box": [100, 60, 164, 124], "class_name": kind if scored else "clear", "probability": 0.75}
     return {
-        "image_id": key, "status": state, "class_name": kind if scored else None, "score": BY_NAME[kind].score if scored else None,
-        "probability": 0.75 if scored else None, "crystal_probability": None if state == "no_drop" else crystal,
-        "drop_box": None if state == "no_drop" else "60,40,260,200", "chops": json.dumps([] if state == "no_drop" else [chop]), "scored_at": now,
-    }  # fmt: skip
+        "image_id": key,
+        "status": state,
+        "class_name": kind if scored else None,
+        "score": BY_NAME[kind].score if scored else None,
+        "probability": 0.75 if scored else None,
+        "crystal_probability": None if state == "no_drop" else crystal,
+        "drop_box": None if state == "no_drop" else "60,40,260,200",
+        "chops": json.dumps([] if state == "no_drop" else [chop]),
+        "scored_at": now,
+    }
 
 
 @contextmanager

@@ -109,7 +109,6 @@ def work(viewer: TheViewer, visitor: TheVisitor, blind: bool = False) -> Respons
 def score(viewer: TheViewer, visitor: TheChanger, body: NewScores) -> dict[str, Any]:
     """One key press: a score for one drop or many."""
     entered = enter(viewer.lab, visitor.person, body.action, body.score, [(item.id, item.image) for item in body.drops], set(body.known))
-    note_seen(viewer.lab, visitor.person, [item.id for item in body.drops])
     return {
         "action": entered.action,
         "scores": [{"id": row.inspection_id, "scoreId": row.score_id, "score": row.score, "at": row.scored_at} for row in entered.rows],

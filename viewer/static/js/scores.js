@@ -3,6 +3,7 @@
 
 import { Answer, change, dismiss, kept, keep, notice, person, signedOut } from "./core.js";
 import { h } from "./dom.js";
+import { looked } from "./seen.js";
 
 const KEY = `pending:${person}`;
 const RETRY_SECONDS = 5;
@@ -24,6 +25,7 @@ export function enterScore(score, drops) {
   };
   pending.push(entry);
   keep(KEY, pending);
+  drops.forEach(({ id }) => looked(id));
   send();
   return entry;
 }

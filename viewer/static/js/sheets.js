@@ -2,7 +2,7 @@
 
 /** `observe(tile, place)` puts the thumbnail of the drop at that place of the plate into the tile, once it is near the screen. */
 export function sheetLoader(plate) {
-  const { columns, tiles, width, height } = plate.sheet;
+  const { columns, tiles } = plate.sheet;
   const waiting = new Map();
   const loaded = new Map();
 
@@ -40,7 +40,7 @@ export function sheetLoader(plate) {
     picture.style.backgroundSize = `${columns * 100}% ${rows * 100}%`;
     picture.style.backgroundPosition = `${(100 * (within % columns)) / (columns - 1)}% ${rows > 1 ? (100 * Math.floor(within / columns)) / (rows - 1) : 0}%`;
     tile.dataset.shown = "yes";
-    tile.style.setProperty("--ratio", `${width} / ${height}`);
+    performance.mark("thumbnail");
   }
 
   return {

@@ -32,7 +32,7 @@ export function makeTile(drop, role = "gridcell") {
 
 /** Bring frame, code, flag and marks of a tile up to date. */
 export function paintTile(tile, drop) {
-  const keep = ["tile", ...["selected", "dim"].filter((name) => tile.classList.contains(name))];
+  const keep = ["tile", ...["selected", "dim", "chosen"].filter((name) => tile.classList.contains(name))];
   if (drop.art?.class) keep.push(`k-${drop.art.class}`, "framed");
   else keep.push("plain");
   if (drop.missing) keep.push("missing");
