@@ -84,13 +84,23 @@ function discard() {
   dismiss("away");
 }
 
-/** Take the latest action back; what is still waiting is sent first. */
+/** Take the latest action back: one that is being sent is waited for, one that could not be sent is taken out of the browser. */
 export async function undoScore() {
-  if (pending.length) {
-    notice("Your last score is still on its way; undo it when it has arrived.");
-    return null;
+  while (sending) await new Promise((resolve) => setTimeout(resolve, 20));
+  const entry = pending[pending.length - 1];
+  let answer;
+  try {
+    answer = await change("/api/scores/undo", entry ? { action: entry.action } : {});
+  } catch (error) {
+    if (!entry || error.status !== 404) throw error;
+    answer = { undone: entry.drops.map(({ id }) => ({ id, scoreId: null })), left: [] };  // it has never arrived
   }
-  const answer = await change("/api/scores/undo", {});
+  if (entry) {
+    pending = pending.filter((one) => one !== entry);
+    keep(KEY, pending);
+    if (!pending.length) dismiss("away");
+    emit({ kind: "refused", entry, line: "undone" });
+  }
   const count = answer.undone.length;
   notice(count ? `Undone: ${count} ${count === 1 ? "score" : "scores"} of yours.` : "Nothing was undone.");
   if (answer.left.length) notice(`${answer.left.length} of them were changed since, and were left.`, { kind: "problem" });
