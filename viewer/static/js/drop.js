@@ -11,6 +11,8 @@ import { newest } from "./tiles.js";
 const stage = new Stage($("stage"));
 const ready = new Map();
 let drop = null;
+/** The drop that one has asked for; it is shown as soon as it is there. */
+let wanted = 0;
 let image = null;
 let list = queue();
 let advance = kept("advance", true);
@@ -35,12 +37,15 @@ function fetchDrop(id) {
 
 async function show(id, { push = true } = {}) {
   const began = performance.now();
+  wanted = id;
   let view;
   try {
     view = await fetchDrop(id);
   } catch (error) {
+    if (wanted === id) wanted = drop?.id ?? id;
     return tell(error);
   }
+  if (wanted !== id) return;
   drop = view;
   comparing = null;
   image = view.images.find((one) => one.name === view.image) ?? view.images[0] ?? null;
@@ -49,9 +54,10 @@ async function show(id, { push = true } = {}) {
   showHead();
   showCourse();
   showPanel();
+  looked(id);
   await stage.show(id, image ?? { name: "", problem: "This drop has no image." }, { keepZoom });
   performance.measure("next-drop", { start: began });
-  looked(id);
+  if (wanted !== id) return;
   await ensureList();
   for (const by of [1, -1, 2]) if (neighbour(by)) fetchDrop(neighbour(by)).catch(() => {});
 }
@@ -70,7 +76,7 @@ async function ensureList() {
 }
 
 function neighbour(by) {
-  const at = list?.ids.indexOf(drop.id) ?? -1;
+  const at = list?.ids.indexOf(wanted) ?? -1;
   return at < 0 ? null : list.ids[at + by] ?? null;
 }
 
@@ -196,6 +202,7 @@ function compareNext() {
 
 function scoreNow(row) {
   if (!mayScore) return notice("Looking only: scoring is off, or your role does not allow it.");
+  if (wanted !== drop.id) return notice("The next drop is still on its way; nothing was scored.");
   const name = image?.name ?? drop.image;
   if (!name) return notice("There is no image to score.", { kind: "problem" });
   enterScore(row.score, [{ id: drop.id, image: name, known: drop.people.map((score) => score.scoreId) }]);

@@ -132,9 +132,16 @@ function across() {
 }
 
 function turn(by) {
+  if (!found) return;
   const names = TABS().map(([name]) => name);
   show(names[(names.indexOf(open) + by + names.length) % names.length]);
   $(`tab-${open}`).focus();
+}
+
+/** One may press before the list is there. */
+function toTab(index) {
+  if (found) show((TABS()[index] ?? [open])[0]);
+  else open = ["crystals", "plates", "disagreements", "wrong"][index];
 }
 
 keys([{
@@ -147,7 +154,7 @@ keys([{
     }],
     ["q e", "first, last", { q: () => move(0), e: () => move(tiles.length - 1) }],
     ["Enter", "open", { Enter: () => tiles[at]?.click() }],
-    ["1 2 3 4", "the lists", Object.fromEntries([0, 1, 2, 3].map((index) => [String(index + 1), () => { const tab = TABS()[index]; if (tab) show(tab[0]); }]))],
+    ["1 2 3 4", "the lists", Object.fromEntries([0, 1, 2, 3].map((index) => [String(index + 1), () => toTab(index)]))],
   ],
 }]);
 
