@@ -16,7 +16,7 @@ demo: $(VENV)/.demo-ready
 	$(BIN)/crystal-search demo $(DEMO)
 
 test: lint
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n auto --dist loadscope $(PYTEST)
 
 lint: $(VENV)/.test-ready
 	$(BIN)/ruff check .

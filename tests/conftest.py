@@ -7,6 +7,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+#: How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _ASKED_FOR = ("executable", "compose", "docker")
 

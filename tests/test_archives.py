@@ -371,7 +371,7 @@ def test_a_nested_archive_is_just_an_image_that_is_none(tmp_path: Path, work_uni
         assert unit.read_image(unit.manifest.images[0]) == inner
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.randoms(use_true_random=False), st.integers(1, 8))
 def test_any_damage_is_either_noticed_or_harmless(tmp_path: Path, chance: random.Random, flips: int) -> None:
     """Flip bytes anywhere: nothing but ``ArchiveError`` comes out, and no image that is not the one promised."""

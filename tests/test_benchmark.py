@@ -287,7 +287,7 @@ def test_the_best_repeat_counts(model: Path, images: Path, monkeypatch: pytest.M
 
 def test_wells_scored_side_by_side_share_the_time(model: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two at once, two threads: neither gets done before both are under way, and each counts half of its seconds."""
-    together = threading.Barrier(2, timeout=20)
+    together = threading.Barrier(2, timeout=60)
     alone = itertools.chain([True], itertools.repeat(False, 2), itertools.repeat(True))
 
     def score(*_: Any) -> Well:

@@ -135,7 +135,7 @@ def test_the_limit_itself_is_not_absurd() -> None:
     refuse(png_that_claims(8000, MAX_PIXELS // 8000), "can not be decoded")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(["JPEG", "PNG", "TIFF"]), st.randoms(use_true_random=False), st.integers(1, 20))
 def test_damage_ends_as_an_image_error_or_as_an_image(kind: str, chance: random.Random, flips: int) -> None:
     content = bytearray(encoded(NOISE, kind))

@@ -38,7 +38,7 @@ def assert_same(model: Model, pixels: FloatImage, step: int) -> None:
     np.testing.assert_allclose(calibrated(fast, model.spec.calibration), there, atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data(), rows=st.integers(0, 4), columns=st.integers(0, 4), tile=st.sampled_from([1, 150, 250, 1024]))
 def test_any_size_any_step_any_tile(model: Model, data: st.DataObject, rows: int, columns: int, tile: int) -> None:
     step = data.draw(st.sampled_from(model.spec.chops.steps))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.measure
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
@@ -25,7 +25,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return load_model(write_model(tmp_path_factory.mktemp("model")))
 
 
-@settings(deadline=None)
 @given(masks)
 def test_pieces_are_those_of_scikit_image(mask: np.ndarray) -> None:
     np.testing.assert_array_equal(label_pieces(mask), skimage.measure.label(mask, connectivity=1))

@@ -292,6 +292,6 @@ def test_an_image_that_fits_only_alone_waits_until_it_is_alone() -> None:
         with reserved.for_image(300 * MB):
             large = pool.submit(score)
             assert not let_in.wait(0.2)
-        large.result(timeout=20)
+        large.result(timeout=60)
     with pytest.raises(ImageError, match="1000 MB are allowed"), reserved.for_image(1001 * MB):
         pass

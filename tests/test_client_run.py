@@ -101,7 +101,7 @@ def test_as_many_images_at_once_as_threads_and_the_same_result(tmp_path: Path, m
     """The first two images end only when both are under way; the order of the result is the manifest's, whatever ends first."""
     work_unit(tmp_path / "in.zip", model, GOOD, CLEAR, EMPTY, b"no image", CLEAR)
     run(tmp_path / "in.zip", tmp_path / "one.zip", model, threads=1)
-    together = threading.Barrier(2, timeout=20)
+    together = threading.Barrier(2, timeout=60)
     original, begun = score_image, itertools.count()
 
     def slow_at_first(*arguments: Any) -> Any:

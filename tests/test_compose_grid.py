@@ -40,7 +40,7 @@ def boinc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBoinc
     made = FakeBoinc(tmp_path / "project")
     requests = made.path / "crystal_search_requests"
     monkeypatch.setenv("CRYSTAL_SEARCH_REQUESTS", str(requests))
-    monkeypatch.setenv("CRYSTAL_SEARCH_TOOL_SECONDS", "1")
+    monkeypatch.setenv("CRYSTAL_SEARCH_TOOL_SECONDS", "60")
     monkeypatch.chdir(tmp_path)
     variables = {"PATH": os.environ["PATH"], "PROJECT_ROOT": str(made.path)}
     server = subprocess.Popen([SHELL, str(SCRIPTS / "boinc_tools.sh")], env=variables)
@@ -81,6 +81,7 @@ def test_while_boincs_container_is_away_the_work_waits(boinc: FakeBoinc, tmp_pat
     away.mkdir()
     with monkeypatch.context() as patch:
         patch.setenv("CRYSTAL_SEARCH_REQUESTS", str(away))
+        patch.setenv("CRYSTAL_SEARCH_TOOL_SECONDS", "1")
         sender = grid(boinc, tmp_path)
         sender.submit(pack(tmp_path, "wu_b_1"), 0)
         with pytest.raises(TryAgainLater, match="nobody took the request within 1 s"):

@@ -260,7 +260,7 @@ class Tools:
             self.server.wait()
             self.server = None
 
-    def call(self, *arguments: str, input: str = "", patience: int = 20) -> subprocess.CompletedProcess[str]:
+    def call(self, *arguments: str, input: str = "", patience: int = 60) -> subprocess.CompletedProcess[str]:
         return run(
             "in_boinc.sh", *arguments, input=input, CRYSTAL_SEARCH_REQUESTS=str(self.requests), CRYSTAL_SEARCH_TOOL_SECONDS=str(patience)
         )
@@ -322,7 +322,7 @@ def test_what_was_killed_in_the_middle_is_told_as_such(tools: Tools) -> None:
     assert tools.server is not None
     tools.server.wait(20)
     tools.start()
-    _, errors = caller.communicate(timeout=20)
+    _, errors = caller.communicate(timeout=60)
     assert caller.returncode == 4
     assert b"boinc_tools: stopped in the middle" in errors
 
@@ -369,7 +369,7 @@ def test_apache_starts_boincs_own_command_without_stale_process_numbers(tmp_path
     supervisord = program(tmp_path / "supervisord", f"until [ -s {tmp_path}/asked ]; do sleep 0.01; done; echo started; kill 0")
     variables = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "PROJECT_ROOT": str(tmp_path / "project"), "SUPERVISORD": str(supervisord)}
     done = subprocess.run(
-        [SHELL, str(SCRIPTS / "apache.sh")], env=variables, capture_output=True, text=True, start_new_session=True, timeout=20
+        [SHELL, str(SCRIPTS / "apache.sh")], env=variables, capture_output=True, text=True, start_new_session=True, timeout=60
     )
     assert done.stdout == "started\n"
     assert not stale.exists()

@@ -162,7 +162,7 @@ def test_chops_are_kept_as_training_reads_them() -> None:
 LABELS = st.lists(st.tuples(st.sampled_from([f"plate {n}" for n in range(12)]), st.sampled_from(NAMES[:4])), min_size=1, max_size=80)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(labels=LABELS, seed=st.integers(0, 5), shuffle=st.randoms(use_true_random=False))
 def test_every_plate_is_in_one_part_the_same_for_a_seed_whatever_the_order_of_rows(labels, seed, shuffle) -> None:  # type: ignore[no-untyped-def]
     parts = split_plates(labels, seed)

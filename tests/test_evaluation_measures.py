@@ -92,7 +92,7 @@ def test_confusion_refuses_what_would_land_in_another_cell(truth: list[int], out
 # ---- curves -----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 1.0]), st.booleans()), min_size=2, max_size=40))
 def test_areas_agree_with_scikit_learn_ties_included(pairs: list[tuple[float, bool]]) -> None:
     probability, positive = np.array([p for p, _ in pairs]), np.array([t for _, t in pairs])

@@ -128,7 +128,7 @@ def test_a_full_disk_stops_the_csv_and_it_is_written_later(lab: Lab, batch: str)
 AWKWARD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(name=AWKWARD, model=AWKWARD, probability=st.floats(0, 1))
 def test_what_is_written_reads_back(name: str, model: str, probability: float) -> None:
     """Whatever stands in a name: quotes, commas, line ends, other alphabets."""

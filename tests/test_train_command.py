@@ -23,7 +23,7 @@ from client_app.model import load_model
 from crystal_search.classes import NAMES
 from crystal_search.cli import crystal_search
 from crystal_search.errors import CrystalSearchError, SettingsError, UsageError
-from training import backend, cli, export, loop, shards
+from training import backend, cli, drop, export, loop, shards
 
 keras = pytest.importorskip("keras", reason="training needs the extra [training]")
 
@@ -56,6 +56,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def quicker(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(loop, "draw_curves", lambda *_: None)
     patch.setattr(backend, "compiles", lambda _: False)
+    # Tracing a U-Net as a graph takes longer than the few steps of a test.
+    patch.setattr(cli, "_compile_drop", lambda model, optimizer: model.compile(optimizer, drop.loss, run_eagerly=True))
 
 
 @pytest.fixture(scope="module")

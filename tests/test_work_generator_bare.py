@@ -186,7 +186,7 @@ def test_a_picture_of_absurd_size_is_refused_by_its_header() -> None:
 SAMPLES = [written(pixels(size=(20, 16)), kind) for kind in ("JPEG", "PNG", "TIFF")]
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=150)
 @given(
     sample=st.sampled_from(SAMPLES), at=st.integers(0, 2000), noise=st.binary(min_size=1, max_size=4), cut=st.none() | st.integers(0, 2000)
 )

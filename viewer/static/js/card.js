@@ -38,7 +38,7 @@ export function artCard(drop, onWrong) {
     h("p", { class: "verdict" }, h("span", { class: "swatch" }), h("b", {}, art.score ? `${art.score} ${art.title}` : art.title),
       art.probability !== null ? ` ${percent(art.probability)}` : ""),
     art.crystal !== null ? meter("some crystal", art.crystal) : null,
-    h("p", { class: "muted small" }, [art.model, art.scoredAt ? `${art.scoredAt} UTC` : null, drop.inXtalTrak ? "in XtalTrak" : art.score ? "withheld from XtalTrak" : null,
+    h("p", { class: "muted small" }, [art.model, art.scoredAt ? `${art.scoredAt} UTC` : null, drop.inXtalTrak ? "in XtalTrak" : art.score ? "not in XtalTrak" : null,
       art.reason].filter(Boolean).join(" · ")),
     wrong.length ? h("p", { class: "called" }, `Called wrong by ${wrong.join(", ")}`) : null,
     onWrong && mayScore && art.scoredAt ? h("button", { type: "button", class: "quiet", id: "wrong", onclick: onWrong }, h("kbd", {}, "x"), " The ARTscore is wrong") : null);

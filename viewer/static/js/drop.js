@@ -143,7 +143,7 @@ function showPanel() {
   const before = previous();
   const changed = before && before.art && drop.art && before.art.title !== drop.art.title ? `Since #${before.number}: ${before.art.title} → ${drop.art.title}` : null;
   fill($("panel"),
-    scoreButtons(scoreNow, said?.mine ? said.score : null), changed ? h("p", { class: "called" }, changed) : null,
+    scoreButtons(scoreNow, said?.mine ? said.score : null), changed ? h("p", { class: "earlier" }, h("b", {}, changed)) : null,
     artCard(drop, callWrong), peopleCard(drop), classBars(image),
     drop.others.length ? h("details", { class: "evaluation" }, h("summary", {}, `${drop.others.length} other scorings`),
       h("ul", { class: "people" }, drop.others.map((art) => h("li", { class: art.class ? `k-${art.class}` : "" }, h("span", { class: "swatch" }), `${art.score ?? ""} ${art.title} `,
