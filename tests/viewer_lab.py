@@ -230,6 +230,7 @@ def running(lab: ViewerLab, name: str = "Berta") -> Iterator[tuple[str, Any]]:
         app = make_app(lab.settings, ledger, name)
         config = uvicorn.Config(app, host="127.0.0.1", port=0, proxy_headers=False, log_level="warning")
         listening = config.bind_socket()
+        listening.listen(config.backlog)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

@@ -50,6 +50,7 @@ def serve(settings_file: Path | None, host: str | None, port: int | None, name: 
             raise UsageError(
                 f"{settings.viewer.host}:{settings.viewer.port} can not be listened on: another program does, or choose another --port"
             ) from None
+        listening.listen(config.backlog)  # who opens the address at once waits until the server is there
         address = f"http://{settings.viewer.host}:{listening.getsockname()[1]}/"
         gate = app.state.viewer.gate
         click.echo(f"Open {address}sign-in?token={gate.local_token}" if gate.access == "local" else f"The viewer listens on {address}")

@@ -181,7 +181,7 @@ def _decode(path: Path) -> Mapping[str, bytes]:
             with Image.open(path) as image:
                 if max(image.size) > MAX_SIDE or image.width * image.height > _MOST_PIXELS:
                     raise BrokenImage(f"{path.name}: {image.width} x {image.height} px is no image of an imager")
-                image.draft("RGB", SCREEN)
+                image.draft("RGB", _reduced(image.size))
                 screen = image.convert("RGB")
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise BrokenImage(f"{path.name}: the file is no readable image; copy it again from the imager") from error
@@ -189,6 +189,16 @@ def _decode(path: Path) -> Mapping[str, bytes]:
         small = screen.copy()
         small.thumbnail(THUMBNAIL, Image.Resampling.LANCZOS, reducing_gap=2.0)
         return {"screen": _jpeg(screen, 85), "thumbnail": _jpeg(small, 82)}
+
+
+def _reduced(size: tuple[int, int]) -> tuple[int, int]:
+    """What to ask libjpeg for, which halves sizes: a tenth less than the screen's copy will do, where it saves three quarters of the work.
+
+    >>> _reduced((2560, 1920))
+    (1152, 864)
+    """
+    factor = 0.9 * min(1.0, SCREEN[0] / size[0], SCREEN[1] / size[1])
+    return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))
 
 
 def _jpeg(image: Image.Image, quality: int) -> bytes:
