@@ -68,11 +68,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo-ready: pyproject.toml requirements.lock | $(BIN)/python
-	$(INSTALL) -e .
+	$(INSTALL) -e '.[viewer]'
 	@touch $@
 
 $(VENV)/.test-ready: pyproject.toml requirements.lock | $(BIN)/python
-	$(INSTALL) -e '.[training,postgres,oracle,dev]'
+	$(INSTALL) -e '.[training,viewer,postgres,oracle,dev]'
 	@touch $@ $(VENV)/.demo-ready
 
 # Package indexes are left out of the file on purpose: a site has its own.

@@ -6,12 +6,14 @@ import click
 
 from benchmarks.archive.cli import archive
 from benchmarks.scoring.cli import scoring
+from benchmarks.viewer.cli import viewer
 
 
 @click.group()
 def benchmark() -> None:
-    """Measure what scoring, and keeping the books of it, costs on this machine."""
+    """Measure what scoring, keeping the books of it and looking cost on this machine."""
 
 
 benchmark.add_command(scoring)
 benchmark.add_command(archive)
+benchmark.add_command(viewer)

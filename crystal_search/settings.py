@@ -329,6 +329,34 @@ class Services(_Section):
         return self
 
 
+class Viewer(_Section):
+    """The viewer, `crystal-search serve`: who may see and score, and from where."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; the default is this machine only.")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(8480, description="Port to listen on.")
+    access: Literal["local", "passwords", "proxy"] = Field(
+        "local",
+        description="local: the one who starts it, by the address that it prints. passwords: users of `crystal-search viewer-user`. proxy: a trusted proxy names the user.",
+    )
+    proxy_header: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")] = Field(
+        "X-Remote-User", description="Where the proxy puts the user's name; the proxy has to remove it from what comes from outside."
+    )
+    proxy_addresses: list[str] = Field(["127.0.0.1"], description="Only from these addresses the header is believed.")
+    hosts: list[str] = Field(
+        default_factory=list,
+        description="Names under which browsers reach the viewer, beside localhost and 127.0.0.1, such as viewer.lab.example.",
+    )
+    https: bool = Field(False, description="Browsers reach the viewer by https, through a proxy: cookies are then sent over it alone.")
+    session_hours: Annotated[float, Field(gt=0, le=8760)] = Field(12.0, description="A sign-in ends after so many hours.")
+    scoring: bool = Field(False, description="People may score in the viewer; off: XtalTrak is opened for reading only.")
+    uv_profiles: list[str] = Field(default_factory=list, description="Profiles (field 14 of the file name) of UV images.")
+    worklist_inspections: Annotated[int, Field(ge=1, le=500)] = Field(
+        40, description="The work list looks at so many of the newest inspections of plates."
+    )
+    imagers: Annotated[int, Field(ge=1, le=100)] = Field(3, description="Imagers, for the capacity on the grid page (P30).")
+    thumbnail_cache_mb: Annotated[int, Field(ge=10)] = Field(4000, description="Thumbnails kept in paths.state; the oldest go first.")
+
+
 class Settings(_Section):
     """All of ``crystal-search.toml``."""
 
@@ -344,6 +372,7 @@ class Settings(_Section):
     retention: Retention = Retention()
     services: Services = Services()
     digest: Digest = Digest()
+    viewer: Viewer = Viewer()
 
     @model_validator(mode="after")
     def _boinc_has_a_project(self) -> Self:
@@ -385,6 +414,11 @@ class Settings(_Section):
     def refused(self) -> Path:
         """Results that were set aside."""
         return self.paths.state / "refused"
+
+    @property
+    def thumbnails(self) -> Path:
+        """What the viewer keeps of images that it has decoded; may be deleted at any time."""
+        return self.paths.state / "thumbnails"
 
     @property
     def csv(self) -> Path:

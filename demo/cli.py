@@ -228,4 +228,6 @@ def _print_end(
         ("ledger", settings.paths.state / "ledger.sqlite"),
     ):
         console.print(f"  {what}: {where}")
-    console.print(f"How far each stage is: {Path(sys.argv[0]).parent / 'crystal-search'} status --settings {out / 'crystal-search.toml'}")
+    program = Path(sys.argv[0]).parent / "crystal-search"
+    console.print(f"How far each stage is: {program} status --settings {out / 'crystal-search.toml'}")
+    console.print(f"See the plates in a browser: {program} serve --scoring --settings {out / 'crystal-search.toml'}")

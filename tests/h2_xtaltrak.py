@@ -3,8 +3,8 @@
 H2 runs in a Java machine inside this process, through JPype (Debian: libh2-java, default-jre-headless). The files run unchanged,
 but ``:name`` becomes ``?1``, since JDBC counts its binds. H2 is not Oracle:
 
-- Views can not be written in H2, so ``ARTSCORES_OWN`` is mapped to the score table itself: the wall of rule 2 is not there, only the
-  statements' own guards are.
+- Views can not be written in H2, so ``ARTSCORES_OWN`` and ``PEOPLE_SCORES`` are mapped to the score table itself: the wall of rule 2 is
+  not there, only the statements' own guards are.
 - ``LOCK TABLE`` does not exist. ``score_lock`` takes the one row of ``H2_SCORE_LOCK`` instead; whoever plays a person has to take it
   as well (``H2Lab.person_lock``), as Oracle's row locks meet its table lock.
 - What H2 can not run at all stands in ``NOT_ON_H2``, each with its reason.
@@ -36,6 +36,7 @@ NOT_ON_H2 = {
     "score_lock": "H2 has no LOCK TABLE",
     "session": "H2 has no ALTER SESSION",
     "create_artscores_own": "H2 has no WITH CHECK OPTION",
+    "create_people_scores": "likewise",
 }
 #: Those that make our own tables, in order; every lab has run them.
 OWN_TABLES = ("create_artscores", "create_artscores_index", "create_artscore_regions", "create_artscore_pictures", "create_artscores_both")
@@ -184,7 +185,9 @@ class H2Lab:
 
     def xtaltrak(self, scorer: str = "ARTscore", names: Mapping[str, str] | None = None) -> H2XtalTrak:
         """A connection of ours."""
-        return H2XtalTrak(self.connect(), resolve_names({"ARTSCORES_OWN": "I_SCORES", **(names or {})}), scorer)
+        return H2XtalTrak(
+            self.connect(), resolve_names({"ARTSCORES_OWN": "I_SCORES", "PEOPLE_SCORES": "I_SCORES", **(names or {})}), scorer
+        )
 
     def execute(self, sql: str, **params: Any) -> list[tuple[Any, ...]]:
         """A statement and its commit, as somebody who is not us; binds are ``:name``."""

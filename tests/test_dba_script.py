@@ -74,6 +74,17 @@ def test_the_way_back_drops_all_that_was_made(tmp_path: Path) -> None:
     assert len(made) == 7
 
 
+def test_the_viewers_account_writes_peoples_rows_only(tmp_path: Path) -> None:
+    plain, script = (run(tmp_path, "", *options).output for options in ((), ("--viewer", "LOOKER")))
+    assert script.startswith(plain)
+    added = script.removeprefix(plain)
+    assert {name: rights for name, rights in grants(added).items() if rights & WRITES} == {"PEOPLE_SCORES": {"SELECT", "INSERT", "DELETE"}}
+    assert "WHERE SCOREDBY <> 'ARTscore'\nWITH CHECK OPTION;" in added
+    assert [line for sql in statements(added) for line in lint(sql)] == []
+    taken_out = run(tmp_path, "", "--viewer", "LOOKER", "--remove").output
+    assert "DROP USER LOOKER CASCADE;\nDROP VIEW PEOPLE_SCORES;" in taken_out
+
+
 @pytest.mark.parametrize("name", ["lab", "LAB;DROP USER X", "A" * 31, ""])
 @pytest.mark.parametrize("option", ["--owner", "--account"])
 def test_a_name_that_is_none_is_a_usage_error(tmp_path: Path, option: str, name: str) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModu
 
 from crystal_search.databases import BUSY_SECONDS, configure_sqlite, explain_sqlite
 from crystal_search.errors import SettingsError, TryAgainLater, UsageError
+from crystal_search.ledger import viewer_tables as viewer_tables  # its tables belong to the ledger's metadata too
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BEGIN = "crystal_search_begin"

@@ -59,6 +59,16 @@ class XtalTrak(ABC):
         """
 
     @abstractmethod
+    def guard_people_rows(self) -> None:
+        """Make the view through which the viewer writes, which has no row of our own scorer and none without one, where that is ours
+        to do. To be called in a transaction that is going to write people's scores.
+        """
+
+    @abstractmethod
+    def forbid_writes(self) -> None:
+        """From here on this connection only reads, whatever is asked of it."""
+
+    @abstractmethod
     def make_own_tables(self) -> None:
         """Make the tables of our own and the view of both evaluations, where that is ours to do and they are not so already."""
 

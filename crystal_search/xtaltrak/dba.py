@@ -14,6 +14,8 @@ from crystal_search.xtaltrak.names import DETAIL_TABLES, resolve_names, statemen
 
 #: XtalTrak's own tables; we read them and no more.
 _READ = ("I_INSPECTIONS", "I_IMAGES", "I_SCORES", "I_PLATE_INSPECTIONS", "PLATES", "PROJECTS", "PLATE_DROPS", "SAMPLES")
+#: What the viewer reads of them, and of ours.
+_VIEWER_READS = ("I_INSPECTIONS", "I_IMAGES", "I_SCORES", "I_PLATE_INSPECTIONS", "PLATES", "PROJECTS", "ARTSCORE_SEQ")
 #: What is made for us, what we may do with it, and the statements that make it.
 _OURS = {
     "ARTSCORES_OWN": ("SELECT, INSERT, UPDATE, DELETE", ("create_artscores_own",), "VIEW"),
@@ -28,6 +30,30 @@ _OURS = {
 def dba_script(section: settings.XtalTrak, owner: Identifier, account: Identifier) -> str:
     """The DDL for a site's names: ``owner`` is the schema of XtalTrak's tables, ``account`` ours. Raises ``SettingsError``."""
     return "\n".join(_setting_up(section, owner, account)) + "\n"
+
+
+def viewer_script(section: settings.XtalTrak, owner: Identifier, viewer: Identifier) -> str:
+    """The viewer's account, ``viewer``, and the view through which it adds people's scores and takes them back. Raises ``SettingsError``."""
+    names = resolve_names(section.names)
+    filled = {**names, "SCORER": "'" + section.scorer.replace("'", "''") + "'"}
+    may = {**dict.fromkeys(_VIEWER_READS, "SELECT"), "PEOPLE_SCORES": "SELECT, INSERT, DELETE"}
+    lines = [
+        "",
+        "-- The viewer: an account of its own, which writes no row of our own scorer's and none without a scorer.",
+        f'CREATE USER {viewer} IDENTIFIED BY "change-this";',
+        f"GRANT CREATE SESSION TO {viewer};",
+        "",
+        f"{statement('oracle', 'create_people_scores', filled)};",
+        "",
+        *(f"GRANT {rights} ON {names[key]} TO {viewer};" for key, rights in may.items()),
+        *(f"CREATE SYNONYM {viewer}.{names[key]} FOR {owner}.{names[key]};" for key in may if "." not in names[key]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def viewer_removal(section: settings.XtalTrak, viewer: Identifier) -> str:
+    """What takes the viewer's account and view out again; it comes after ``removal_script``, in the owner's schema."""
+    return f"DROP USER {viewer} CASCADE;\nDROP VIEW {resolve_names(section.names)['PEOPLE_SCORES']};\n"
 
 
 def removal_script(section: settings.XtalTrak, owner: Identifier, account: Identifier) -> str:
@@ -82,13 +108,18 @@ SELECT TABLE_NAME, PRIVILEGE FROM DBA_TAB_PRIVS WHERE GRANTEE = '{account}' ORDE
 @click.option("--settings", "settings_file", type=click.Path(path_type=Path), help="Settings file; default crystal-search.toml.")
 @click.option("--owner", default="CRYSTAL", show_default=True, help="The schema that owns XtalTrak's tables.")
 @click.option("--account", default="CRYSTAL_SEARCH", show_default=True, help="Our own account, which the script makes.")
+@click.option("--viewer", help="An account for the viewer (`serve`) too, which the script makes.")
 @click.option("--remove", is_flag=True, help="Print what takes it all out again.")
-def dba_script_command(settings_file: Path | None, owner: str, account: str, remove: bool) -> None:
+def dba_script_command(settings_file: Path | None, owner: str, account: str, viewer: str | None, remove: bool) -> None:
     """Print the SQL that the lab's DBA runs once: account, view, sequence, tables of ours and grants, with the names of the settings."""
-    for option, name in (("--owner", owner), ("--account", account)):
+    for option, name in (("--owner", owner), ("--account", account), ("--viewer", viewer)):
+        if name is None:
+            continue
         try:
             settings.check_identifier(name)
         except ValueError as error:
             raise UsageError(f"{option}: {error}") from error
-    script = removal_script if remove else dba_script
-    click.echo(script(load_settings(settings_file).xtaltrak, owner, account), nl=False)
+    section = load_settings(settings_file).xtaltrak
+    click.echo((removal_script if remove else dba_script)(section, owner, account), nl=False)
+    if viewer is not None:
+        click.echo(viewer_removal(section, viewer) if remove else viewer_script(section, owner, viewer), nl=False)

@@ -30,6 +30,7 @@ _CREATE = (
     "create_sample_families",
     "create_well_conditions",
     "create_i_plate_inspections",
+    "create_i_plate_inspections_index",
     "create_i_inspections",
     "create_i_images",
     "create_i_scores",
@@ -68,6 +69,7 @@ def create_embedded(section: settings.XtalTrak) -> XtalTrak:
         for name in _CREATE:
             xtaltrak.execute(name)
         xtaltrak.guard_own_rows()
+        xtaltrak.guard_people_rows()
     xtaltrak.make_own_tables()
     return xtaltrak
 

@@ -27,6 +27,8 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "SAMPLE_FAMILIES": ("FK_SAMPLE_ID", "FAMILY"),
     # our own: the view of the score table through which we write, with its columns
     "ARTSCORES_OWN": (),
+    # our own: the view of people's rows through which the viewer writes under a person's name
+    "PEOPLE_SCORES": (),
     # our own: numbers for SCOREID that the vendor's never reach; a sequence in Oracle, a table of one row in SQLite
     "ARTSCORE_SEQ": ("LAST_ID",),
     # our own: every ARTscore, the withheld ones too, with its regions and its picture where the settings ask for them
@@ -47,7 +49,7 @@ DEFAULT_NAMES: Mapping[str, str] = MappingProxyType(
 
 
 #: Ours alone, and there only where the settings ask for them.
-OWN_TABLES = ("ARTSCORES", "ARTSCORE_REGIONS", "ARTSCORE_PICTURES", "ARTSCORES_BOTH")
+OWN_TABLES = ("ARTSCORES", "ARTSCORE_REGIONS", "ARTSCORE_PICTURES", "ARTSCORES_BOTH", "PEOPLE_SCORES")
 
 
 #: What only some sites have, by what ``settings.xtaltrak.details`` calls it.

@@ -64,6 +64,7 @@ class OracleXtalTrak(XtalTrak):
         self._errors = errors
         self._explain = explain
         self._in_transaction = False
+        self._reads_only = False
 
     def execute(self, name: str, params: Params | None = None) -> int:
         if not self._in_transaction:
@@ -91,6 +92,16 @@ class OracleXtalTrak(XtalTrak):
 
     def guard_own_rows(self) -> None:
         """Nothing to make: the DBA has made the view, and our account could not. ``doctor`` looks whether it is right."""
+
+    def guard_people_rows(self) -> None:
+        """Nothing to make, as above; without the view the first score is refused."""
+
+    def forbid_writes(self) -> None:
+        """Refuses here whatever is no SELECT.
+
+        A transaction that is READ ONLY would forbid it too, and show the same moment for as long as the connection is open.
+        """
+        self._reads_only = True
 
     def make_own_tables(self) -> None:
         """Nothing to make, as above."""
@@ -127,6 +138,8 @@ class OracleXtalTrak(XtalTrak):
     @contextmanager
     def _cursor(self, name: str) -> Iterator[tuple[Cursor, str]]:
         sql = self._sql(name)
+        if self._reads_only and not sql.startswith("SELECT"):
+            raise CrystalSearchError(f"{name}.sql would write, and this connection only reads")
         with self._explained(f"{name}.sql"):
             cursor = self._connection.cursor()
             cursor.arraysize = _ROWS_AT_A_TIME

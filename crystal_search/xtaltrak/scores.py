@@ -83,6 +83,16 @@ class DropNow(NamedTuple):
     rows: Sequence[ScoreRow]
 
 
+def next_ids(xtaltrak: XtalTrak, count: int) -> list[int]:
+    """``count`` numbers from our private sequence; those that are not used are lost, which harms nobody."""
+    with xtaltrak.transaction():
+        numbers: list[int] = []
+        while len(numbers) < count:
+            for first, how_many in xtaltrak.query("score_next_ids", {"how_many": count - len(numbers)}):
+                numbers += range(int(first), int(first) + int(how_many))
+        return numbers
+
+
 class ScoreTable:
     """The score table through an open XtalTrak. Every call raises ``TryAgainLater`` when the database is away."""
 
@@ -109,7 +119,7 @@ class ScoreTable:
                 images.setdefault(int(number), set()).add(image_name)
             rows: dict[int, list[ScoreRow]] = {}
             for number, *columns in self.xtaltrak.query("score_drops", between):
-                rows.setdefault(int(number), []).append(_row(tuple(columns)))
+                rows.setdefault(int(number), []).append(score_row(tuple(columns)))
             for number in some:
                 there = number in places
                 found[number] = DropNow(places[number], images[number], rows.get(number, ())) if there else None
@@ -118,11 +128,11 @@ class ScoreTable:
     def row(self, score_id: int) -> ScoreRow | None:
         """The row of that number, whoever's it is."""
         rows = self.xtaltrak.query("score_row", {"score_id": score_id})
-        return _row(rows[0]) if rows else None
+        return score_row(rows[0]) if rows else None
 
     def between(self, first: int, last: int) -> list[ScoreRow]:
         """The rows whose numbers lie from ``first`` to ``last``, whoever's they are."""
-        return [_row(row) for row in self.xtaltrak.query("score_between", {"first": first, "last": last})]
+        return [score_row(row) for row in self.xtaltrak.query("score_between", {"first": first, "last": last})]
 
     def last_number(self, first: int, last: int) -> int | None:
         """The largest number from ``first`` to ``last``, whoever's row it is; None when there is none."""
@@ -136,16 +146,11 @@ class ScoreTable:
 
     def displaced(self) -> list[ScoreRow]:
         """The rows that bear our scorer's name where somebody of another name has scored."""
-        return [_row(row) for row in self.xtaltrak.query("score_displaced", {"scorer": self.scorer, "by_drop": self._by_drop})]
+        return [score_row(row) for row in self.xtaltrak.query("score_displaced", {"scorer": self.scorer, "by_drop": self._by_drop})]
 
     def next_ids(self, count: int) -> list[int]:
         """``count`` numbers for new rows; those that are not used are lost, which harms nobody."""
-        with self.xtaltrak.transaction():
-            numbers: list[int] = []
-            while len(numbers) < count:
-                for first, how_many in self.xtaltrak.query("score_next_ids", {"how_many": count - len(numbers)}):
-                    numbers += range(int(first), int(first) + int(how_many))
-            return numbers
+        return next_ids(self.xtaltrak, count)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -212,7 +217,8 @@ def _runs(numbers: Collection[int]) -> Iterator[tuple[int, int, list[int]]]:
         yield run[0], run[-1], run
 
 
-def _row(columns: tuple[Any, ...]) -> ScoreRow:
+def score_row(columns: tuple[Any, ...]) -> ScoreRow:
+    """A row as the statements give it: number, inspection, image, score, date, scorer."""
     score_id, inspection_id, image_name, score, scored_at, scorer = columns
     return ScoreRow(
         score_id=int(score_id),

@@ -15,6 +15,9 @@ from crystal_search.xtaltrak.names import resolve_names
 #: The view through which we write, and its triggers, in this order.
 _OWN_VIEW = ("create_artscores_own", "create_artscores_own_insert", "create_artscores_own_update", "create_artscores_own_delete")
 
+#: The view through which the viewer writes under people's names, and its triggers.
+_PEOPLE_VIEW = ("create_people_scores", "create_people_scores_insert", "create_people_scores_delete")
+
 #: The tables of our own.
 _OWN_TABLES = ("create_artscores", "create_artscores_index", "create_artscore_regions", "create_artscore_pictures")
 
@@ -45,10 +48,20 @@ class SqliteXtalTrak(XtalTrak):
             return self._connection.execute(self._sql(name), dict(params or {})).fetchall()
 
     def guard_own_rows(self) -> None:
-        made = {text for (text,) in self.query("own_view")}
-        if made != {(text := self._sql(name))[text.index("CREATE ") :] for name in _OWN_VIEW}:
-            for name in ("drop_artscores_own", *_OWN_VIEW):
+        self._guard("own_view", "drop_artscores_own", _OWN_VIEW)
+
+    def guard_people_rows(self) -> None:
+        self._guard("people_view", "drop_people_scores", _PEOPLE_VIEW)
+
+    def _guard(self, look: str, drop: str, create: tuple[str, ...]) -> None:
+        made = {text for (text,) in self.query(look)}
+        if made != {(text := self._sql(name))[text.index("CREATE ") :] for name in create}:
+            for name in (drop, *create):
                 self.execute(name)
+
+    def forbid_writes(self) -> None:
+        with self._explained():
+            self._connection.execute("PRAGMA query_only = ON")
 
     def make_own_tables(self) -> None:
         made = {text for (text,) in self.query("own_view_both")}

@@ -64,6 +64,12 @@ class ThrottledXtalTrak(XtalTrak):
     def guard_own_rows(self) -> None:
         self._inner.guard_own_rows()
 
+    def guard_people_rows(self) -> None:
+        self._inner.guard_people_rows()
+
+    def forbid_writes(self) -> None:
+        self._inner.forbid_writes()
+
     def make_own_tables(self) -> None:
         self._inner.make_own_tables()
 

@@ -1,0 +1,6 @@
+-- People's rows, for the viewer to write under a person's name. A row of our own scorer, or of none, fails with ORA-01402.
+CREATE VIEW {PEOPLE_SCORES} AS
+SELECT {I_SCORES.SCOREID}, {I_SCORES.INSPECTID}, {I_SCORES.IMAGENAME}, {I_SCORES.SCORE}, {I_SCORES.SCOREDATE}, {I_SCORES.SCOREDBY}
+FROM {I_SCORES}
+WHERE {I_SCORES.SCOREDBY} <> {SCORER}
+WITH CHECK OPTION

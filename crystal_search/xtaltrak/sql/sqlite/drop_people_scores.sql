@@ -1,0 +1,2 @@
+-- Its triggers go with it.
+DROP VIEW IF EXISTS {PEOPLE_SCORES}

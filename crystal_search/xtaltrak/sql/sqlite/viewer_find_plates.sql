@@ -1,0 +1,7 @@
+-- Plates whose barcode begins so.
+SELECT p.{PLATES.BARCODE}, p.{PLATES.PLATE_NAME}, j.{PROJECTS.NAME}
+FROM {PLATES} p
+LEFT JOIN {PROJECTS} j ON j.{PROJECTS.PROJECT_ID} = p.{PLATES.PROJECT_ID}
+WHERE p.{PLATES.BARCODE} >= :first_barcode AND p.{PLATES.BARCODE} < :beyond_barcode
+ORDER BY p.{PLATES.BARCODE}
+LIMIT :max_rows
