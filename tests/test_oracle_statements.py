@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from h2_xtaltrak import NOT_ON_H2, OWN_TABLES, H2Lab, H2XtalTrak
 from live_oracle import LiveLab
@@ -19,6 +20,7 @@ from crystal_search.xtaltrak.artscores import Artscore, ArtscoreTable, Region
 from crystal_search.xtaltrak.embedded import create_embedded
 from crystal_search.xtaltrak.images import START
 from crystal_search.xtaltrak.oracle import OracleXtalTrak
+from crystal_search.xtaltrak.person_rows import PeopleScores
 from crystal_search.xtaltrak.scores import ScoreRow, ScoreTable
 from crystal_search.xtaltrak.sqlite import SqliteXtalTrak
 
@@ -320,3 +322,31 @@ def test_both_databases_keep_the_same_artscores(lab: H2Lab | LiveLab, oracle: Or
         assert table.rows("artscore", "b2") == [sure.columns]
     assert said[0] == said[1]
     assert [row[0] for row in said[0]][-3:] == ["automatic"] * 3
+
+
+# ---- the viewer -------------------------------------------------------------------------------------------------------
+
+
+def test_a_connection_that_only_reads_sends_no_write(oracle: OracleXtalTrak) -> None:
+    oracle.forbid_writes()
+    assert oracle.query("viewer_inspection_range") == [(None, None)]
+    with pytest.raises(CrystalSearchError, match=r"person_delete\.sql would write"):
+        oracle.execute("person_delete", VALUES)
+    with pytest.raises(CrystalSearchError, match="only reads"), oracle.transaction():
+        oracle.executemany("person_delete", [VALUES])
+
+
+def test_a_persons_row_enters_and_is_taken_back_only_as_it_was(lab: H2Lab | LiveLab, oracle: OracleXtalTrak) -> None:
+    lab.execute("INSERT INTO I_INSPECTIONS VALUES (1, 'P1', 1, NULL, 1, 1, 1)")
+    lab.execute("INSERT INTO I_IMAGES VALUES (1, 'a')")
+    people = PeopleScores(oracle)
+    (number,) = people.next_ids(1)
+    row = ScoreRow(score_id=number, inspection_id=1, image_name="a", score="23", scored_at="2026-11-20 10:00:00", scorer="Berta")
+    stranger = msgspec.structs.replace(row, scorer="Carl")
+    with people.writing():
+        assert people.insert([row, row, msgspec.structs.replace(row, score_id=number + 1, image_name="no such")]) == 1
+    assert lab.execute("SELECT SCOREID, SCORE, SCOREDBY FROM I_SCORES") == [(number, "23", "Berta")]
+    with people.writing():
+        assert people.delete([stranger]) == 0
+        assert people.delete([row]) == 1
+    assert lab.execute("SELECT SCOREID FROM I_SCORES") == []

@@ -20,7 +20,8 @@ from crystal_search.settings import Viewer
 from crystal_search.xtaltrak import open_xtaltrak
 from crystal_search.xtaltrak.person_rows import PeopleScores, checked_scorer
 from crystal_search.xtaltrak.scores import ScoreRow
-from viewer.errors import NotAllowed, NotFound
+from viewer.errors import BadRequest, NotAllowed, NotFound
+from viewer.evaluations import scores_on_drop
 from viewer.lab import Lab
 from viewer.marks import mark_wrong
 from viewer.person import Person, Role
@@ -66,6 +67,20 @@ def test_a_score_enters_under_the_persons_name_and_is_undone_alone(made: ViewerL
     assert [old for old in made.scores() if old[5] != "Berta"] == before
     assert take_back(lab, BERTA, None).rows == entered.rows
     assert made.scores() == before
+
+
+def test_a_sites_own_codes_are_read_and_written(made: ViewerLab, ledger: Ledger, here: tuple[int, str]) -> None:
+    """Two classes share a code there: a person may enter it, and nobody can say which of them it means."""
+    section = made.settings.xtaltrak.model_copy(update={"codes": {"clear": "empty", "precipitate": "P", "precipitate_bad": "P"}})
+    own = Lab(made.settings.model_copy(update={"xtaltrak": section}), ledger)
+    for number, score in enumerate(("empty", "P", "23"), 1):
+        enter(own, BERTA, f"action-{number}", score, [here], set())
+    assert [row[3] for row in made.scores("Berta")] == ["empty", "P", "23"]
+    meant = {score.score: score.meaning and score.meaning.name for score in scores_on_drop(own, here[0])}
+    assert meant["empty"] == "clear"
+    assert meant["P"] is None
+    with pytest.raises(BadRequest, match="unknown score '99'"):
+        enter(own, BERTA, "action-9", "99", [here], set())
 
 
 def test_sent_twice_is_entered_once(made: ViewerLab, lab: Lab, here: tuple[int, str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from crystal_search.classes import BY_NAME, PRIORITY, Group, class_of_score
+from crystal_search.classes import BY_NAME, PRIORITY, DropClass, Group
 from crystal_search.ledger.schema import ImageState, artscores, batches, images, scorings, work_units
 from crystal_search.ledger.viewer_tables import viewer_marks
 from viewer.lab import Lab
@@ -61,7 +61,7 @@ class ArtScore:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A row of XtalTrak's score table with its drop's place; ``is_ours`` by our scorer's name."""
+    """A row of XtalTrak's score table; ``meaning`` is None for a score that no class has, ``is_ours`` by our scorer's name."""
 
     score_id: int
     inspection_id: int
@@ -70,14 +70,11 @@ class Score:
     scored_at: str | None
     scorer: str | None
     is_ours: bool
+    meaning: DropClass | None
 
     @property
     def group(self) -> str | None:
-        """The group of the score; None for a site's own score."""
-        try:
-            return class_of_score(self.score or "").group.value
-        except ValueError:
-            return None
+        return None if self.meaning is None else self.meaning.group.value
 
 
 def pieces(ids: Iterable[int]) -> Iterator[Sequence[int]]:
@@ -165,7 +162,12 @@ def _newest(score: Score) -> tuple[str, int]:
 def _score(lab: Lab, row: tuple[Any, ...]) -> Score:
     score_id, inspection_id, *texts = row
     image_name, score, scored_at, scorer = (None if text is None else str(text) for text in texts)
-    return Score(int(score_id), int(inspection_id), image_name, score, scored_at, scorer, scorer == lab.settings.xtaltrak.scorer)
+    section = lab.settings.xtaltrak
+    try:
+        meaning = section.score_codes.class_of(score)
+    except ValueError:
+        meaning = None
+    return Score(int(score_id), int(inspection_id), image_name, score, scored_at, scorer, scorer == section.scorer, meaning)
 
 
 def _select() -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from crystal_search.classes import BY_NAME, class_of_score
+from crystal_search.classes import BY_NAME
 from crystal_search.ledger.viewer_tables import viewer_seen
 from viewer.evaluations import ArtScore, Score, artscores_of, disagree, is_crystal, marks_of, pieces, scores_on_plate
 from viewer.lab import Lab
@@ -133,10 +133,7 @@ def art_json(art: ArtScore) -> dict[str, Any]:
 
 
 def score_json(score: Score, person: Person) -> dict[str, Any]:
-    try:
-        row = class_of_score(score.score or "")
-    except ValueError:  # a site's own score, shown as it stands
-        row = None
+    row = score.meaning  # without one it is shown as it stands
     return {
         "scoreId": score.score_id,
         "score": score.score,

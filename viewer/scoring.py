@@ -9,7 +9,6 @@ from datetime import datetime
 
 from sqlalchemy.exc import IntegrityError
 
-from crystal_search.classes import class_of_score
 from crystal_search.errors import TryAgainLater
 from crystal_search.ledger.entered import latest_action, note_action, note_state, rows_of_action
 from crystal_search.ledger.schema import WriteState
@@ -57,7 +56,8 @@ def enter(lab: Lab, person: Person, action: str, score: str, drops: Sequence[tup
     if not 0 < len(set(drops)) == len(drops) <= MOST_DROPS:
         raise BadRequest(f"score 1 to {MOST_DROPS} drops at a time, each once")
     try:
-        text = class_of_score(score).score
+        codes = lab.settings.xtaltrak.score_codes
+        text = score if score in codes.all else codes.of(codes.class_of(score).name)
     except ValueError as error:
         raise BadRequest(str(error)) from error
     for inspection_id, image_name in drops:

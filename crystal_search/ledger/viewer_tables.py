@@ -41,7 +41,7 @@ viewer_scores = Table(
     Column("score_id", _Key, nullable=False, unique=True),  # XtalTrak's SCOREID
     Column("inspection_id", _Key, nullable=False),
     Column("image_name", String(255), nullable=False),
-    Column("score", String(2), nullable=False),
+    Column("score", String(10), nullable=False),
     Column("scored_at", String(19), nullable=False),  # as XtalTrak has it, in the lab's own time
     Column("state", String(8), nullable=False),  # planned, written, removing, undone
     Column("entered_at", DateTime, nullable=False),

@@ -33,7 +33,7 @@ def dba_script(section: settings.XtalTrak, owner: Identifier, account: Identifie
 
 
 def viewer_script(section: settings.XtalTrak, owner: Identifier, viewer: Identifier) -> str:
-    """The viewer's account, ``viewer``, and the view through which it adds people's scores and takes them back. Raises ``SettingsError``."""
+    """The viewer's account and the view through which it adds people's scores and takes them back. Raises ``SettingsError``."""
     names = resolve_names(section.names)
     filled = {**names, "SCORER": "'" + section.scorer.replace("'", "''") + "'"}
     may = {**dict.fromkeys(_VIEWER_READS, "SELECT"), "PEOPLE_SCORES": "SELECT, INSERT, DELETE"}

@@ -37,7 +37,7 @@ def upgrade() -> None:
         sa.Column("score_id", _KEY, nullable=False, unique=True),
         sa.Column("inspection_id", _KEY, nullable=False),
         sa.Column("image_name", sa.String(255), nullable=False),
-        sa.Column("score", sa.String(2), nullable=False),
+        sa.Column("score", sa.String(10), nullable=False),
         sa.Column("scored_at", sa.String(19), nullable=False),
         sa.Column("state", sa.String(8), nullable=False),
         sa.Column("entered_at", sa.DateTime, nullable=False),
