@@ -192,7 +192,14 @@ def test_a_client_without_the_right_model_costs_nothing(lab: Lab, monkeypatch: p
 
     monkeypatch.setattr(local, "SETTINGS_PAUSE_SECONDS", 0.5)
     monkeypatch.setattr(logging.getLogger("assimilate"), "warning", mended)
-    stop = threading.Timer(4, os.kill, (os.getpid(), signal.SIGTERM))
+
+    def end_when_it_is_in() -> None:
+        end = time.monotonic() + 60
+        while lab.ledger_rows("SELECT state FROM work_units") != [("assimilated",)] and time.monotonic() < end:
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stop = threading.Thread(target=end_when_it_is_in)
     stop.start()
     assert CliRunner().invoke(assimilator_cli.assimilate, ["--settings", str(file)]).exit_code == 0
     stop.join()
