@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint client test-client test-compose test-mxnet test-boinc test-docker test-oracle lock clean
+.PHONY: help demo test lint client test-client test-compose test-mxnet test-viewer test-boinc test-docker test-oracle lock clean
 help:
 	@echo "make demo    real and synthetic wells through the whole chain; pictures and scores in demo-output/"
 	@echo "make test    linters, type checker and every test"
@@ -53,6 +53,10 @@ test-mxnet: .venv-mxnet/.ready $(VENV)/.test-ready
 	$(PYTHON) -m venv .venv-mxnet
 	.venv-mxnet/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-mxnet.lock
 	@touch $@
+
+# The viewer in headless Chromium (apt-get install chromium).
+test-viewer: $(VENV)/.test-ready
+	$(BIN)/python -m pytest -m browser tests/test_viewer_browser.py $(PYTEST)
 
 # The image is built and the whole server side comes up: needs an engine, takes minutes.
 test-docker: $(VENV)/.test-ready

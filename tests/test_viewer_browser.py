@@ -17,6 +17,8 @@ from viewer_lab import BIG, KINDS, PLATE, SMALL, ViewerLab, drawing, make_viewer
 from crystal_search.ledger.schema import batches, images
 from crystal_search.ledger.viewer_tables import viewer_marks, viewer_plates_seen, viewer_seen, viewer_sessions
 
+pytestmark = pytest.mark.browser
+
 #: A loaded machine is slow, not wrong.
 PATIENCE = 60_000
 expect.set_options(timeout=PATIENCE)
