@@ -2,7 +2,8 @@
 
 ``executable``: the built executable, ``make test-client``. ``compose``: docker compose, ``make test-compose``. ``docker``: an engine,
 ``make test-docker``. ``boinc_server``: a stock BOINC project that runs, ``make test-boinc``.
-``oracle``: a live Oracle, ``make test-oracle``. ``mxnet``: MXNet in an environment of its own, ``make test-mxnet``. ``browser``: Chromium, ``make test-viewer``.
+``oracle``: a live Oracle, ``make test-oracle``. ``mxnet``: MXNet in an environment of its own, ``make test-mxnet``.
+``browser``: Chromium, ``make test-viewer``.
 """
 
 from __future__ import annotations
