@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint client test-client test-compose test-docker test-oracle lock clean
+.PHONY: help demo test lint client test-client test-compose test-mxnet test-boinc test-docker test-oracle lock clean
 help:
 	@echo "make demo    real and synthetic wells through the whole chain; pictures and scores in demo-output/"
 	@echo "make test    linters, type checker and every test"
@@ -39,6 +39,21 @@ test-client: dist/crystal-search-client $(VENV)/.test-ready
 test-compose: $(VENV)/.test-ready
 	$(BIN)/python -m pytest -m compose tests/test_compose.py $(PYTEST)
 
+# Against a stock BOINC server: CRYSTAL_SEARCH_BOINC_PROJECT names its project, CRYSTAL_SEARCH_BOINC_WRAPPER BOINC's wrapper
+# (docs/how-to/boinc-server.md); takes minutes.
+test-boinc: dist/crystal-search-client $(VENV)/.test-ready
+	$(BIN)/python -m pytest -m boinc_server tests/test_boinc_real.py $(PYTEST)
+
+# MXNet needs numpy below 2, and so an environment of its own; the tests themselves run in the usual one.
+test-mxnet: .venv-mxnet/.ready $(VENV)/.test-ready
+	MXNET_PYTHON=.venv-mxnet/bin/python $(BIN)/python -m pytest -m mxnet tests/test_mxnet.py $(PYTEST)
+
+.venv-mxnet/.ready: requirements-mxnet.lock
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing; on Debian or Ubuntu: apt-get install python3.11 python3.11-venv"; exit 1; }
+	$(PYTHON) -m venv .venv-mxnet
+	.venv-mxnet/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-mxnet.lock
+	@touch $@
+
 # The image is built and the whole server side comes up: needs an engine, takes minutes.
 test-docker: $(VENV)/.test-ready
 	$(BIN)/python -m pytest -m docker tests/test_compose_up.py $(PYTEST)
@@ -66,4 +81,4 @@ lock: $(VENV)/.test-ready
 	  --extra training --extra viewer --extra oracle --extra postgres --extra build --extra dev --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) .venv-client demo-output dist
+	rm -rf $(VENV) .venv-client .venv-mxnet demo-output dist

@@ -21,6 +21,7 @@ from crystal_search.grid import GaveUp, Grid, Refused, Returned
 from crystal_search.ledger import Ledger
 from crystal_search.ledger.pauses import check_not_paused
 from crystal_search.ledger.results import KnownWorkUnit, find_work_unit, find_work_units, give_up, record_refusal, record_results
+from crystal_search.service import Stop
 from crystal_search.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -29,8 +30,8 @@ _log = logging.getLogger(__name__)
 GROUP = 32
 
 
-def assimilate(settings: Settings, ledger: Ledger, grid: Grid) -> int:
-    """Drive the grid on and take in what came back; returns how many events that were.
+def assimilate(settings: Settings, ledger: Ledger, grid: Grid, stop: Stop | None = None) -> int:
+    """Drive the grid on and take in what came back; returns how many events that were. ``stop`` ends it between two of them.
 
     Raises ``TryAgainLater`` when the disk is full or away, or the ledger is; nothing is lost, the grid tells its events again.
     Raises ``SettingsError`` when all work that is left waits for another model or other settings.
@@ -40,6 +41,8 @@ def assimilate(settings: Settings, ledger: Ledger, grid: Grid) -> int:
     try:
         events = grid.poll()
         for returned, some in groupby(events, lambda event: isinstance(event, Returned)):
+            if stop is not None and stop.is_set():
+                break
             if returned:
                 _take_in_returned(settings, ledger, grid, [event for event in some if isinstance(event, Returned)])
                 continue

@@ -16,12 +16,13 @@ from assimilator.compare import DEFAULT_TOLERANCE
 from assimilator.retention import delete_expired, expired
 from assimilator.service import DEFAULT_ADDRESS, ValidationServer
 from assimilator.validate import validator
+from crystal_search import services
 from crystal_search.errors import SettingsError, TryAgainLater, UsageError
 from crystal_search.grid import open_grid
-from crystal_search.ledger import open_existing_ledger, open_ledger
+from crystal_search.ledger import Ledger, open_existing_ledger
 from crystal_search.ledger.results import utc_now
 from crystal_search.leftovers import sweep_partials
-from crystal_search.service import Stop, run_service, stopped_by_signals
+from crystal_search.service import Stop, stopped_by_signals
 from crystal_search.settings import load_settings
 
 #: While work is out, the pause between two looks at the grid: its clients wait for us to start the next one.
@@ -34,6 +35,11 @@ _RETENTION_SECONDS = 3600.0
 _LOOK_SECONDS = 5.0
 
 
+def pause_after(seconds: float, longest: float) -> float:
+    """Seconds until the next look at the grid; the last one took ``seconds``, perhaps to create a hundred work units of many."""
+    return max(_POLL_SECONDS, min(_PAUSE_FACTOR * seconds, longest))
+
+
 @click.command()
 @click.option("--settings", "settings_file", type=click.Path(path_type=Path), help="Settings file; default crystal-search.toml.")
 @click.option("--once", is_flag=True, help="End when the grid has nothing left, instead of looping.")
@@ -43,27 +49,26 @@ def assimilate(settings_file: Path | None, once: bool) -> None:
     log = logging.getLogger("assimilate")
     grid = open_grid(settings, validator(settings.work_units))
     sweep_partials(settings.results, settings.refused)
-    with open_ledger(settings.ledger_url) as ledger:
-        last = 0
+    last = 0
 
-        def one_round(stop: Stop) -> bool:
-            nonlocal last
-            begun = time.monotonic()
-            try:
-                events = assimilate_events(settings, ledger, grid)
-            except SettingsError as error:
-                if once:
-                    raise
-                raise TryAgainLater(str(error)) from error  # somebody may mend the model meanwhile
-            still_out = grid.open_work_units()
-            if still_out != last:
-                log.info("work units out: %d", still_out)
-            last = still_out
-            if not events and still_out:
-                stop.wait(max(_POLL_SECONDS, _PAUSE_FACTOR * (time.monotonic() - begun)))
-            return bool(events or still_out)
+    def one_round(stop: Stop, ledger: Ledger) -> bool:
+        nonlocal last
+        begun = time.monotonic()
+        try:
+            events = assimilate_events(settings, ledger, grid, stop)
+        except SettingsError as error:
+            if once:
+                raise
+            raise TryAgainLater(str(error)) from error  # somebody may mend the model meanwhile
+        still_out = grid.open_work_units()
+        if still_out != last:
+            log.info("work units out: %d", still_out)
+        last = still_out
+        if not events and still_out:
+            stop.wait(pause_after(time.monotonic() - begun, settings.generator.poll_seconds))
+        return bool(events or still_out)
 
-        run_service("assimilate", one_round, once, settings.generator.poll_seconds)
+    services.run(settings, "assimilate", one_round, once)
 
 
 @click.command()
@@ -80,10 +85,11 @@ def retention(settings_file: Path | None, once: bool, dry_run: bool) -> None:
             click.echo(f"{file.path}  {file.size} bytes  {file.why}")
         click.echo(f"files: {len(files)}, {sum(file.size for file in files) / 1e6:.1f} MB")
         return
-    with open_ledger(settings.ledger_url) as ledger:
-        run_service(
-            "retention", lambda stop: bool(delete_expired(settings, ledger, utc_now(), stop)) and not once, once, _RETENTION_SECONDS
-        )
+
+    def one_round(stop: Stop, ledger: Ledger) -> bool:
+        return bool(delete_expired(settings, ledger, utc_now(), stop)) and not once
+
+    services.run(settings, "retention", one_round, once, alone=False, seconds=_RETENTION_SECONDS)
 
 
 @click.command(name="validate-service")

@@ -40,11 +40,21 @@ PLATFORMS = {
 #: What plan_class_spec.xml of server/ knows; ``cpu`` has no plan class in BOINC's sense.
 PLAN_CLASSES = ("cpu", "mt", "cuda", "directml_nvidia", "directml_amd", "directml_intel_gpu", "coreml")
 
-#: The program is two processes (it unpacks itself), so the wrapper has to stop and go on with all of them: multi_process.
-JOB_XML = f"""<job_desc>
+#: What a plan class's program gets beside ``in.zip out.zip``, and the mark of its job.xml. BOINC's wrapper (26019) keeps ``--nthreads`` and
+#: ``--device`` for itself and puts them in place of these words; without a GPU it leaves the second word as it is.
+_GPU = ("--device $GPU_DEVICE_NUM", "_gpu")
+JOB_OPTIONS = {name: _GPU for name in PLAN_CLASSES if name.startswith(("cuda", "directml"))} | {"coreml": ("--provider coreml", "_coreml")}
+
+
+def job_xml(options: str) -> str:
+    """The wrapper's job.xml. The program is two processes (it unpacks itself), so the wrapper has to stop and go on with all of them:
+    multi_process.
+    """
+    command_line = " ".join(["in.zip out.zip --nthreads $NTHREADS", *filter(None, [options])])
+    return f"""<job_desc>
   <task>
     <application>{PROGRAM}</application>
-    <command_line>in.zip out.zip</command_line>
+    <command_line>{command_line}</command_line>
     <append_cmdline_args/>
     <fraction_done_filename>fraction_done</fraction_done_filename>
     <checkpoint_filename>fraction_done</checkpoint_filename>
@@ -127,8 +137,8 @@ class File:
     main: bool = False
 
 
-def files_of(asked: argparse.Namespace) -> Iterator[File]:
-    """The files of every plan class of this version. Names carry the version, or a piece of the content's SHA-256. Raises ``Refused``."""
+def files_of(asked: argparse.Namespace, plan_class: str) -> Iterator[File]:
+    """The files of a plan class of this version. Names carry the version, or a piece of the content's SHA-256. Raises ``Refused``."""
     ending = ".exe" if asked.platform.startswith("windows") else ""
     name = f"{PROGRAM}_{asked.version}_{asked.platform}{ending}"
     if asked.wrapper is None:
@@ -137,7 +147,8 @@ def files_of(asked: argparse.Namespace) -> Iterator[File]:
         wrapper = f"wrapper_{sha256(asked.wrapper)[:12]}_{asked.platform}{ending}"
         yield File(wrapper, asked.wrapper, executable=True, main=True)
         yield File(name, asked.executable, PROGRAM, executable=True)
-        yield File(f"{APP}_job_{asked.version}.xml", JOB_XML, "job.xml")
+        options, mark = JOB_OPTIONS.get(plan_class, ("", ""))
+        yield File(f"{APP}_job_{asked.version}{mark}.xml", job_xml(options), "job.xml")
     licences = asked.executable.with_name(LICENCES)
     if not licences.is_file():
         raise Refused(f"{licences}: missing; the licences go wherever the executable goes, and make client writes both")
@@ -199,31 +210,36 @@ def sha256(path: Path) -> str:
 def write_versions(asked: argparse.Namespace) -> list[Path]:
     """The new folders, one a plan class; all or none. Raises ``Refused`` and ``OSError``."""
     app = asked.out / APP
-    suffixes = ["" if plan_class == "cpu" else f"__{plan_class}" for plan_class in dict.fromkeys(asked.plan_class)]
+    plan_classes = list(dict.fromkeys(asked.plan_class))
+    suffixes = ["" if plan_class == "cpu" else f"__{plan_class}" for plan_class in plan_classes]
     targets = [app / asked.version / f"{asked.platform}{suffix}" for suffix in suffixes]
     check_is_new(app, asked.version, targets)
     key = read_key(asked.key)
-    files = list(files_of(asked))
+    wanted = [list(files_of(asked, plan_class)) for plan_class in plan_classes]
     app.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=app) as name:
-        made = Path(name) / "version"
-        made.mkdir()
-        for file in files:
-            path = made / file.physical
-            if isinstance(file.content, Path):
-                shutil.copyfile(file.content, path)
-            else:
-                path.write_text(file.content, encoding="ascii", newline="\n")
-            path.chmod(0o755 if file.executable else 0o644)
-            path.with_name(f"{path.name}.sig").write_text(signature(path, key), encoding="ascii", newline="\n")
-        (made / "version.xml").write_text(version_xml(files, asked.wrapper is not None), encoding="ascii", newline="\n")
-        check_is_same(app, made)
-        for number in range(len(targets)):
-            shutil.copytree(made, Path(name) / str(number))
-        for number, target in enumerate(targets):
+        made = [Path(name) / str(number) for number in range(len(targets))]
+        for folder, files in zip(made, wanted, strict=True):
+            write_version(folder, files, key, asked.wrapper is not None)
+            check_is_same(app, folder)
+        for folder, target in zip(made, targets, strict=True):
             target.parent.mkdir(exist_ok=True)
-            (Path(name) / str(number)).rename(target)
+            folder.rename(target)
     return targets
+
+
+def write_version(folder: Path, files: Sequence[File], key: PrivateKey, wrapped: bool) -> None:
+    """A new folder with the files of a version, their signatures and ``version.xml``."""
+    folder.mkdir()
+    for file in files:
+        path = folder / file.physical
+        if isinstance(file.content, Path):
+            shutil.copyfile(file.content, path)
+        else:
+            path.write_text(file.content, encoding="ascii", newline="\n")
+        path.chmod(0o755 if file.executable else 0o644)
+        path.with_name(f"{path.name}.sig").write_text(signature(path, key), encoding="ascii", newline="\n")
+    (folder / "version.xml").write_text(version_xml(files, wrapped), encoding="ascii", newline="\n")
 
 
 def check_is_new(app: Path, version: str, targets: Sequence[Path]) -> None:

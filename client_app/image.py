@@ -14,8 +14,10 @@ from client_app.classify import classify, needed_size
 from client_app.decode import decode_photo
 from client_app.drop import find_drop
 from client_app.errors import one_line
+from client_app.labels import Look
 from client_app.model import Model
 from client_app.overlay import overlay
+from client_app.regions import crystal_regions
 from crystal_search.archives import ChopResult, ImageResult, Status
 from crystal_search.classes import BY_NAME
 from crystal_search.errors import CrystalSearchError, TryAgainLater
@@ -41,10 +43,16 @@ class Wish:
 
 
 def score_image(
-    model: Model, wish: Wish, image_id: str, read: Callable[[], bytes], um_per_px: float | None
+    model: Model,
+    wish: Wish,
+    image_id: str,
+    read: Callable[[], bytes],
+    um_per_px: float | None,
+    look: Callable[[Look], None] | None = None,
 ) -> tuple[ImageResult, bytes | None]:
     """The result of one image, and its overlay as JPEG where ``wish`` wants one.
 
+    ``look`` is called with what was seen, crystal regions and all, unless the image failed; it may raise ``TryAgainLater``.
     Never raises for what is wrong with the image, nor for what fails because of it (memory, a network): that is status
     ``failed`` with one line why. ``read`` returns the file's bytes and may raise a ``CrystalSearchError``; ``TryAgainLater``, a disk
     that does not answer just now, is not the image's fault and passes.
@@ -52,7 +60,7 @@ def score_image(
     start = time.perf_counter()
     picture: bytes | None = None
     try:
-        result, picture = _score(model, wish, image_id, read(), um_per_px)
+        result, picture = _score(model, wish, image_id, read(), um_per_px, look)
     except TryAgainLater:
         raise
     except CrystalSearchError as error:
@@ -65,17 +73,20 @@ def score_image(
     return _timed(result, time.perf_counter() - start), picture
 
 
-def _score(model: Model, wish: Wish, image_id: str, content: bytes, um_per_px: float | None) -> tuple[ImageResult, bytes | None]:
+def _score(
+    model: Model, wish: Wish, image_id: str, content: bytes, um_per_px: float | None, look: Callable[[Look], None] | None
+) -> tuple[ImageResult, bytes | None]:
     photo = decode_photo(content, needed_size(model.spec, um_per_px))
     image = photo.pixels
     luminance = image.convert("L")
     drop = find_drop(model, luminance)
     if drop is None:
-        result, chops = ImageResult(id=image_id, status=Status.NO_DROP), list[Chop]()
+        result, chops, regions = ImageResult(id=image_id, status=Status.NO_DROP), list[Chop](), list[Chop]()
     else:
         windows = classify(model, luminance, drop, um_per_px * photo.reduced if um_per_px else None, wish.step)
         score = artscore(windows.probabilities, wish.threshold)
         chops = best_chops(windows, score, wish.chops)
+        regions = crystal_regions(windows, model.spec.chops, wish.threshold) if look else []
         result = ImageResult(
             id=image_id,
             status=Status.SCORED if score.class_name else Status.UNSURE,
@@ -89,6 +100,8 @@ def _score(model: Model, wish: Wish, image_id: str, content: bytes, um_per_px: f
                 for chop in chops
             ],
         )
+    if look:
+        look(Look(photo, result.status, [chop for chop in chops if chop.probability > wish.threshold], regions))
     if not wish.wants_overlay(result.status, result.class_name):
         return result, None
     return result, overlay(image, drop.box if drop else None, result.class_name, chops)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import partial as partial_call
 from pathlib import Path
 from typing import Self, TextIO, TypeVar
 
@@ -22,11 +23,13 @@ from tqdm import tqdm
 
 from client_app.errors import ImageError
 from client_app.image import Wish, score_image
+from client_app.labels import FOLDER, Form, Labels, check_names
 from client_app.model import Model, load_model
 from client_app.model_folders import MODEL_VARIABLE, default_model_folder
 from client_app.parallel import in_parallel
 from client_app.providers import Provider, ProviderWish, accelerated
 from client_app.scales import Scales, read_scales
+from client_app.scored_file import SCORED_JSON, Scored, Stopwatch
 from crystal_search import __version__
 from crystal_search.archives import MAX_CHOPS, ImageResult, Status
 from crystal_search.atomic import atomic_file, write_atomically
@@ -210,21 +213,27 @@ def _read(file: Path) -> bytes:
         raise ImageError(f"the file can not be read ({error.strerror})") from error
 
 
-def score_files(files: dict[str, Path], out: Path, model: Model, wish: Wish, scales: Scales, workers: int) -> list[Row]:
+def score_files(
+    files: dict[str, Path], out: Path, model: Model, wish: Wish, scales: Scales, workers: int, labels: Labels | None = None
+) -> list[Row]:
     """Score ``files`` (name in the table -> file) into ``out`` and return the rows in the order of ``files``.
 
-    Raises ``TryAgainLater`` where ``out`` can not be written; what is done by then is kept for the next call.
+    ``labels`` gets what was seen in each image. Raises ``TryAgainLater`` where ``out`` can not be written; what is done by then is kept for
+    the next call.
     """
     settings = [model.reference.sha256, wish.step, wish.threshold, wish.chops, sorted(wish.overlays), __version__]
     partial = _Partial(out / PARTIAL_NAME, json.dumps(settings), scales)
     try:
         out.mkdir(parents=True, exist_ok=True)
         # What failed has no picture and is tried again: it may have been a network drive.
-        rows = {name: row for name, row in partial.load(files).items() if _overlay_path(out, name).is_file()}
+        watch = Stopwatch()
+        kept = {name: row for name, row in partial.load(files).items() if _overlay_path(out, name).is_file()}
+        rows = {name: row for name, row in kept.items() if not labels or labels.has(name)}
         with partial.writing((row, files[name]) for name, row in rows.items()):
 
             def score_one(name: str) -> Row:
-                result, picture = score_image(model, wish, "0" * 32, lambda: _read(files[name]), scales.of(name))
+                look = partial_call(labels.add, name) if labels else None
+                result, picture = score_image(model, wish, "0" * 32, lambda: _read(files[name]), scales.of(name), look)
                 if picture is not None:
                     write_atomically(_overlay_path(out, name), picture)
                 row = Row.of(name, result, model)
@@ -238,6 +247,17 @@ def score_files(files: dict[str, Path], out: Path, model: Model, wish: Wish, sca
                 for row in tqdm(results, total=len(files), initial=len(rows), unit="image", disable=None):
                     rows[row.image] = row
         ordered = [rows[name] for name in files]
+        seconds, processor = watch.read()
+        scored = Scored(
+            model=model.reference.name,
+            model_sha256=model.reference.sha256,
+            threshold=wish.threshold,
+            step=wish.step,
+            images=len(left),
+            seconds=seconds,
+            processor_seconds=processor,
+        )
+        write_atomically(out / SCORED_JSON, msgspec.json.format(msgspec.json.encode(scored), indent=1))
         with atomic_file(out / CSV_NAME) as file:
             file.write(_csv(ordered))
         partial.remove()
@@ -316,6 +336,13 @@ def _refuse_foreign(path: Path, files: dict[str, Path]) -> None:
     help="What computes. [default: auto, the GPU that --device names, or else the CPU]",
 )
 @click.option("--device", type=click.IntRange(0, 999), help="Number of the GPU. [default: no GPU with auto, otherwise the first]")
+@click.option(
+    "--export",
+    "exports",
+    type=click.Choice([str(form) for form in Form]),
+    multiple=True,
+    help="Also boxes of crystal regions and best chops for object detectors, in --out/labels; may stand more than once.",
+)
 def score(
     paths: tuple[Path, ...],
     out: Path,
@@ -328,6 +355,7 @@ def score(
     scales_file: Path | None,
     provider: str,
     device: int | None,
+    exports: tuple[str, ...],
 ) -> None:
     """Score images: PATHs are folders, searched for images at any depth, and files.
 
@@ -336,6 +364,8 @@ def score(
     ended scores all images anew.
     """
     files = find_images(paths)
+    forms = [Form(export) for export in exports]
+    check_names(files, forms)
     _refuse_foreign(out / CSV_NAME, files)
     loaded = accelerated(load_model(model or default_model_folder()), ProviderWish(Provider(provider), device), threads=1)
     scales = read_scales(scales_file, files, um_per_px) if scales_file else Scales(um_per_px)
@@ -345,5 +375,8 @@ def score(
         click.echo(f"{out / CSV_NAME} of an earlier run is replaced", err=True)
     wish = Wish(loaded.step(step), loaded.spec.threshold if threshold is None else threshold, chops, frozenset({"all"}))
     with _stopped_by_sigterm():
-        rows = score_files(files, out, loaded, wish, scales, workers or _processors())
+        labels = Labels(out, forms) if forms else None
+        rows = score_files(files, out, loaded, wish, scales, workers or _processors(), labels)
+    if labels:
+        click.echo(f"{labels.finish(files)} of {len(files)} images with labels, made by a program: {out / FOLDER}")
     click.echo(summary(rows, out))

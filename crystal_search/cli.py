@@ -9,7 +9,8 @@ from importlib.metadata import EntryPoint, entry_points
 import click
 
 from crystal_search import __version__
-from crystal_search.errors import EXIT_DONE, EXIT_TRY_LATER, CrystalSearchError
+from crystal_search.errors import EXIT_DONE, EXIT_SOME_FAILED, EXIT_TRY_LATER, CrystalSearchError
+from crystal_search.logs import Format, log_is_json, start_log
 
 _GROUP = "crystal_search.commands"
 
@@ -35,11 +36,17 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="crystal-search")
 @click.option("-v", "--verbose", is_flag=True, help="Also log details.")
-def crystal_search(verbose: bool) -> None:
+@click.option("--log", type=click.Choice(["plain", "json"]), help="How log lines look [default: services.log of the settings, else plain].")
+def crystal_search(verbose: bool, log: Format | None) -> None:
     """Score protein-crystallization images with idle computers."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    start_log(verbose, log)
+
+
+def _say(line: str) -> None:
+    if log_is_json():
+        logging.getLogger("crystal-search").error("%s", line)
+    else:
+        print(f"crystal-search: {line}", file=sys.stderr)
 
 
 def main() -> None:
@@ -50,9 +57,14 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except click.Abort:
-        print("crystal-search: stopped", file=sys.stderr)
+        _say("stopped")
         sys.exit(EXIT_TRY_LATER)
     except CrystalSearchError as error:
-        print(f"crystal-search: {error}", file=sys.stderr)
+        _say(str(error))
         sys.exit(error.exit_code)
+    except Exception as error:
+        if not log_is_json():
+            raise
+        logging.getLogger("crystal-search").critical("unexpected %s", type(error).__name__, exc_info=True)
+        sys.exit(EXIT_SOME_FAILED)
     sys.exit(code if isinstance(code, int) else EXIT_DONE)

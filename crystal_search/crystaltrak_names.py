@@ -10,6 +10,8 @@ import msgspec
 from crystal_search.plate import Drop, drop_at
 
 _FIELDS = 18
+#: Follows an image's name, without its ending, in that of the picture that we put beside it (P27); a batch's name comes next.
+PICTURE_MARK = "_ARTscore_"
 _EXTENSIONS = ("jpg", "jpeg", "png", "tif", "tiff")
 
 

@@ -31,3 +31,7 @@ class TryAgainLater(CrystalSearchError):
     """Something that may pass: a full disk, a database or a server that is away."""
 
     exit_code = EXIT_TRY_LATER
+
+
+class Paused(TryAgainLater):
+    """An admin has stopped this for a while; the message says by whom, since when, and how it goes on. Nothing is wrong."""

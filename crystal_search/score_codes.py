@@ -28,6 +28,11 @@ class ScoreCodes:
         """Every code, once each, by priority."""
         return list(dict.fromkeys(self.of(known.name) for known in CLASSES))
 
+    @property
+    def mixed(self) -> list[str]:
+        """The codes that classes of different groups share: nobody could tell a crystal from a clear drop."""
+        return [code for code in self.all if len({known.group for known in self._meant(code)}) > 1 and code in self.own.values()]
+
     def is_known(self, score: str) -> bool:
         """Whether a class has that code."""
         return bool(self._meant(score))

@@ -66,6 +66,10 @@ class XtalTrak(_Section):
         default_factory=dict,
         description="Table and column names that differ from the default, as DEFAULT = 'YOURS' (tables: I_SCORES, columns: I_SCORES.SCORE).",
     )
+    details: list[Literal["project", "samples", "families", "conditions"]] | None = Field(
+        None,
+        description="What XtalTrak knows of a plate, for `crystal-search hits`; empty: all with sqlite, project and samples with oracle.",
+    )
     queries_per_second: Annotated[float, Field(ge=0.1)] | None = Field(
         None, description="Each of our programs asks the database no more often than this, on average; empty: no limit."
     )
@@ -259,6 +263,72 @@ class Retention(_Section):
     )
 
 
+def _link(template: str) -> str:
+    try:
+        template.format(barcode="", well="", subwell=1, inspection=1, image="")
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise ValueError("may hold {barcode}, {well}, {subwell}, {inspection} and {image}, and no other braces") from error
+    return template
+
+
+Address = Annotated[str, Field(pattern=r"^[^\s@,<>]+@[^\s@,<>]+$")]
+
+
+class Digest(_Section):
+    """The daily digest of new crystals: files, and a mail."""
+
+    hour: Annotated[int, Field(ge=0, le=23)] | None = Field(
+        None, description="The finalize service makes it each day after this hour, local time; empty: only `crystal-search digest` does."
+    )
+    to: list[Address] = Field(default_factory=list, description="Mail addresses; empty: no mail, only the files.")
+    sender: Address = Field("crystal-search@localhost", description="From whom the mail comes.")
+    smtp: Annotated[str, Field(pattern=r"^[^\s:]+:[0-9]{1,5}$")] = Field(
+        "localhost:25", description="The lab's mail server, which takes mail without a password."
+    )
+    folder: Path | None = Field(None, description="Where its files go; empty: digests in paths.state.")
+    min_probability: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="Crystals below this crystal probability are left out.")
+    lines: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        100, description="So many of the likeliest crystals stand in the text; the CSV has all."
+    )
+    link: Annotated[str, AfterValidator(_link)] = Field(
+        "",
+        description='Address of a drop in the viewer, such as "http://viewer/{barcode}/{inspection}/{well}"; empty: the path of the overlay.',
+    )
+
+
+#: A service that loops and can tell how it is.
+ServiceName = Literal["work-generator", "assimilate", "finalize", "set-autoscore", "retention"]
+
+
+class Services(_Section):
+    """How the services that loop tell what they do."""
+
+    log: Literal["plain", "json"] = Field(
+        "plain", description="json: one JSON object a log line, for programs that collect logs; the option --log overrides it."
+    )
+    listen: Annotated[str, Field(pattern=r"^[0-9.]{7,15}$")] = Field(
+        "127.0.0.1",
+        description="IPv4 address of /health and /metrics (Prometheus): the loopback, or an internal network; there is no password.",
+    )
+    ports: dict[ServiceName, Annotated[int, Field(ge=1, le=65_535)]] = Field(
+        default_factory=dict,
+        description="Port of each service that shall answer there, such as { finalize = 9473 }, whose metrics count the images too. Empty: none.",
+    )
+    silence_seconds: Annotated[float, Field(gt=0)] = Field(
+        900.0, description="/health is bad when a round has failed, or gave no sign of life for so long."
+    )
+    refresh_seconds: Annotated[float, Field(gt=0)] = Field(30.0, description="So often the ledger is read for the metrics.")
+    longest_pause_seconds: Annotated[float, Field(gt=0)] = Field(
+        300.0, description="While a database or a disk is away the pause between rounds doubles up to this."
+    )
+
+    @model_validator(mode="after")
+    def _a_port_each(self) -> Self:
+        if len(set(self.ports.values())) < len(self.ports):
+            raise ValueError("ports: each service needs a port of its own")
+        return self
+
+
 class Settings(_Section):
     """All of ``crystal-search.toml``."""
 
@@ -272,6 +342,8 @@ class Settings(_Section):
     boinc: Boinc = Field(default_factory=lambda: Boinc())
     finalizer: Finalizer = Finalizer()
     retention: Retention = Retention()
+    services: Services = Services()
+    digest: Digest = Digest()
 
     @model_validator(mode="after")
     def _boinc_has_a_project(self) -> Self:
@@ -318,6 +390,16 @@ class Settings(_Section):
     def csv(self) -> Path:
         """The finalizer's CSV files: ``<batch>.csv``."""
         return self.paths.state / "csv"
+
+    @property
+    def digest_folder(self) -> Path:
+        """Where digests lie: ``<day>_<time>.csv`` and ``.txt``."""
+        return self.digest.folder or self.paths.state / "digests"
+
+    @property
+    def digest_memory(self) -> Path:
+        """What digests have told."""
+        return self.paths.state / "digest.json"
 
 
 def settings_path(explicit: Path | None = None) -> Path:
@@ -378,6 +460,8 @@ def _resolve(settings: Settings, base: Path) -> Settings:
         changes["scoring"] = settings.scoring.model_copy(update={"model": base / settings.scoring.model})
     if settings.finalizer.picture_folder is not None:
         changes["finalizer"] = settings.finalizer.model_copy(update={"picture_folder": base / settings.finalizer.picture_folder})
+    if settings.digest.folder is not None:
+        changes["digest"] = settings.digest.model_copy(update={"folder": base / settings.digest.folder})
     boinc = {key: base / path for key, path in (("project", settings.boinc.project), ("inbox", settings.boinc.inbox)) if path is not None}
     changes["boinc"] = settings.boinc.model_copy(update=boinc)
     return settings.model_copy(update=changes)

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy import Column, Connection, func, select
+from sqlalchemy import Connection, func, select
 
+from crystal_search.digest_memory import next_digest, read_told
+from crystal_search.drift import alarm_lines
 from crystal_search.errors import TryAgainLater
 from crystal_search.grid import open_boinc_grid
 from crystal_search.grid.boinc import BoincProgress
 from crystal_search.grid.boinc_server import ServerStatus, read_server_status
+from crystal_search.grid.boinc_tasks import HOURS, TaskCounts, read_task_counts
 from crystal_search.ledger import open_existing_ledger
 from crystal_search.ledger.pace import Pace, read_pace
 from crystal_search.ledger.pauses import Pause, paused
+from crystal_search.ledger.progress import Lag, count_by, read_lag
 from crystal_search.ledger.results import utc_now
 from crystal_search.ledger.schema import BatchState, ImageState, WorkUnitState, batches, images, refusals, work_units, writes
 from crystal_search.settings import Settings, load_settings
@@ -78,36 +83,45 @@ class Status:
     waiting: list[WaitingBatch]
     pace: Pace
     paused: list[Pause]
+    lag: Lag
 
 
 @dataclass(frozen=True, slots=True)
 class BoincStatus:
-    """Where the work units are, as our own records have it, and how the server is; ``trouble`` says why it can not be asked."""
+    """Where the work units are, as our own records have it, how the server is, and what became of the tasks of the last day.
+
+    ``trouble`` and ``tasks_trouble`` say why the server or its database can not be asked.
+    """
 
     progress: BoincProgress
     server: ServerStatus | None = None
     trouble: str | None = None
+    tasks: TaskCounts | None = None
+    tasks_trouble: str | None = None
 
 
 def read_boinc_status(settings: Settings) -> BoincStatus | None:
     """The state of a BOINC grid, None where the grid is another one. The server is asked where ``boinc.url`` is set."""
     if settings.grid.kind != "boinc":
         return None
-    progress = open_boinc_grid(settings).progress()
-    if not settings.boinc.url:
-        return BoincStatus(progress)
+    grid = open_boinc_grid(settings)
+    found = BoincStatus(grid.progress())
     try:
-        return BoincStatus(progress, read_server_status(settings.boinc.url))
+        found = replace(found, tasks=read_task_counts(grid.tools))
     except TryAgainLater as error:
-        return BoincStatus(progress, trouble=str(error))
+        found = replace(found, tasks_trouble=str(error))
+    try:
+        return replace(found, server=read_server_status(settings.boinc.url)) if settings.boinc.url else found
+    except TryAgainLater as error:
+        return replace(found, trouble=str(error))
 
 
 def read_status(connection: Connection) -> Status:
-    """How far each stage is, as the ledger has it. Reads every image's row: seconds with fifteen million."""
+    """How far each stage is, as the ledger has it. Counts every image, through an index: seconds with fifteen million."""
     stopped = [ImageState.REFUSED, ImageState.FAILED]
     reasons = connection.execute(
         select(images.c.state, images.c.reason, func.count())
-        .where(images.c.state.in_(stopped))
+        .where(images.c.batch_id.in_(select(batches.c.id)), images.c.state.in_(stopped))  # all batches: so that the index serves
         .group_by(images.c.state, images.c.reason)
         .order_by(images.c.state, images.c.reason)
     )
@@ -127,21 +141,17 @@ def read_status(connection: Connection) -> Status:
         .limit(_LAST)
     )
     return Status(
-        images=_count(connection, images.c.state, [state.value for state in ImageState]),
-        work_units=_count(connection, work_units.c.state, [state.value for state in WorkUnitState]),
-        batches=_count(connection, batches.c.state, [state.value for state in BatchState]),
+        images=count_by(connection, images.c.state, [state.value for state in ImageState]),
+        work_units=count_by(connection, work_units.c.state, [state.value for state in WorkUnitState]),
+        batches=count_by(connection, batches.c.state, [state.value for state in BatchState]),
         reasons=_by_kind([(state, reason or "", count) for state, reason, count in reasons]),
         refused_results=_by_kind([("refused", reason, count) for reason, count in set_aside]),
         last_writes=[WrittenBatch(name, state, rows, at.isoformat(sep=" ", timespec="seconds")) for name, state, rows, at in written],
         waiting=[WaitingBatch(name, state, search, _NEXT[BatchState(state)].format(batch=name)) for name, state, search in waiting],
         pace=read_pace(connection, utc_now()),
         paused=paused(connection),
+        lag=read_lag(connection),
     )
-
-
-def _count(connection: Connection, column: Column[str], states: list[str]) -> dict[str, int]:
-    found = connection.execute(select(column, func.count()).group_by(column))
-    return dict.fromkeys(states, 0) | {row[0]: row[1] for row in found}
 
 
 def _by_kind(reasons: list[tuple[str, str, int]]) -> list[Reason]:
@@ -156,7 +166,13 @@ def _by_kind(reasons: list[tuple[str, str, int]]) -> list[Reason]:
     return [Reason(state, kind, count, examples[state, kind]) for (state, kind), count in by_count]
 
 
-def _tables(status: Status, boinc: BoincStatus | None) -> list[Table]:
+def read_next_digest(settings: Settings, now: datetime) -> datetime | None:
+    """When the finalize service makes the next digest, local time; None where it makes none."""
+    told = read_told(settings.digest_memory)
+    return next_digest(now, told.at if told else None, settings.digest.hour)
+
+
+def _tables(status: Status, boinc: BoincStatus | None, digest_at: datetime | None) -> list[Table]:
     def table(title: str, columns: list[str], rows: list[list[object]]) -> Table:
         made = Table(title=title, title_justify="left")
         for column in columns:
@@ -172,6 +188,11 @@ def _tables(status: Status, boinc: BoincStatus | None) -> list[Table]:
         made.insert(0, table("Paused, until crystal-search resume", ["what", "by", "since (UTC)"], lines))
     if status.pace.images:
         made.append(table("Pace of the last 24 hours", ["what", "count"], _pace_rows(status.pace)))
+    if status.lag:
+        title = "From the inspection to the score, latest real-time images"
+        made.append(table(title, ["until", "half within", "95 % within"], _lag_rows(status.lag)))
+    if digest_at:
+        made.append(table("Digest", ["next (local time)"], [[digest_at.isoformat(sep=" ", timespec="minutes")]]))
     if boinc:
         made.append(table("BOINC", ["what", "count"], _boinc_rows(boinc)))
     if status.waiting:
@@ -197,6 +218,11 @@ def _pace_rows(pace: Pace) -> list[list[object]]:
     return rows
 
 
+def _lag_rows(lag: Lag) -> list[list[object]]:
+    what = {"score": "the ARTscore", "xtaltrak": "its row in XtalTrak"}
+    return [[what[until], *(str(timedelta(seconds=round(seconds))) for seconds in quantiles.values())] for until, quantiles in lag.items()]
+
+
 def _boinc_rows(boinc: BoincStatus) -> list[list[object]]:
     rows: list[list[object]] = [
         ["work units that wait to be created", boinc.progress.queued],
@@ -212,8 +238,20 @@ def _boinc_rows(boinc: BoincStatus) -> list[list[object]]:
             ["computers with recent credit (server)", server.computers],
         ]
         rows += [[f"daemon {daemon}", "not running"] for daemon in server.daemons_down]
-    if boinc.trouble:
-        rows.append([boinc.trouble, ""])
+    if tasks := boinc.tasks:
+        rows += [
+            [f"computers that had tasks in the last {HOURS} h", tasks.computers],
+            ["tasks that were valid", tasks.valid],
+            ["tasks that were refused", tasks.refused],
+            ["tasks that failed on the computer", tasks.errors],
+            ["tasks that never came back", tasks.lost],
+            ["error rate", f"{100 * tasks.bad_share:.1f} %"],
+        ]
+        rows += [
+            [f"computer {c.id} ({c.name}): valid {c.valid}, refused {c.refused}, failed {c.errors}, lost {c.lost}", c.bad]
+            for c in tasks.worst
+        ]
+    rows += [[trouble, ""] for trouble in (boinc.trouble, boinc.tasks_trouble) if trouble]
     return rows
 
 
@@ -224,12 +262,15 @@ def status(settings_file: Path | None, as_json: bool) -> None:
     """Tell how far each stage is, how fast, and why images stopped."""
     settings = load_settings(settings_file)
     with open_existing_ledger(settings.ledger_url) as ledger, ledger.read() as connection:
-        found = read_status(connection)
+        found, drifts = read_status(connection), alarm_lines(connection)
     boinc = read_boinc_status(settings)
+    digest_at = read_next_digest(settings, datetime.now())
     if as_json:
-        content = asdict(found) | {"boinc": asdict(boinc) if boinc else None}
+        content = asdict(found) | {"boinc": asdict(boinc) if boinc else None, "next_digest": digest_at, "drift": drifts}
         click.echo(json.dumps(content, indent=1, default=lambda at: at.isoformat(sep=" ", timespec="seconds")))
     else:
         console = Console()
-        for made in _tables(found, boinc):
+        for made in _tables(found, boinc, digest_at):
             console.print(made)
+        for line in drifts:
+            console.print(line, style="bold yellow", markup=False)

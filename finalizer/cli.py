@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from crystal_search import services
 from crystal_search.doctor.examine import what_forbids_writing
 from crystal_search.doctor.guard import WriteGuard
 from crystal_search.errors import EXIT_SOME_FAILED, CrystalSearchError, TryAgainLater, UsageError
@@ -17,11 +18,12 @@ from crystal_search.ledger.batches import batch_named, batches_in, move_batch
 from crystal_search.ledger.schema import BatchState
 from crystal_search.leftovers import sweep_partials
 from crystal_search.pausing import user
-from crystal_search.service import Stop, run_service
+from crystal_search.service import Stop
 from crystal_search.settings import Settings, load_settings
 from crystal_search.xtaltrak import open_xtaltrak
 from crystal_search.xtaltrak.scores import ScoreTable
 from finalizer.batch_csv import BatchCsvError, csv_lines, says_write
+from finalizer.digest.cli import DailyDigest
 from finalizer.finalize import finalize_round
 from finalizer.own_copies import counts_line
 from finalizer.reconcile import reconcile as compare
@@ -49,13 +51,16 @@ def finalize(settings_file: Path | None, once: bool) -> None:
     """Write the CSV of every batch that has come back."""
     settings = load_settings(settings_file)
     sweep_partials(settings.csv)
-    with open_ledger(settings.ledger_url) as ledger:
 
-        def one_round(stop: Stop) -> None:
-            with _score_table(settings) as table:
-                finalize_round(settings, ledger, table, stop, once)
+    daily = DailyDigest(settings)
 
-        run_service("finalize", one_round, once, settings.generator.poll_seconds)
+    def one_round(stop: Stop, ledger: Ledger) -> None:
+        with _score_table(settings) as table:
+            finalize_round(settings, ledger, table, stop, once)
+        if not once and not stop.is_set():
+            daily.if_due(ledger)
+
+    services.run(settings, "finalize", one_round, once, tells_of_ledger=True)
 
 
 @click.command()
@@ -103,18 +108,17 @@ def _rows_to_write(path: Path) -> str:
 def set_autoscore(settings_file: Path | None, once: bool, dry_run: bool) -> None:
     """Write the scores of approved batches into XtalTrak, beside people's and never over them."""
     settings = load_settings(settings_file)
-    with open_ledger(settings.ledger_url) as ledger:
-        if dry_run:
-            with _score_table(settings) as table:
-                for finding in what_forbids_writing(settings.xtaltrak, table.xtaltrak):
-                    click.echo(f"nothing would be written: {finding.what}")
-                for line in difference(settings, ledger, table):
-                    click.echo(line)
-        else:
-            _import_loop(settings, ledger, once)
+    if dry_run:
+        with open_ledger(settings.ledger_url) as ledger, _score_table(settings) as table:
+            for finding in what_forbids_writing(settings.xtaltrak, table.xtaltrak):
+                click.echo(f"nothing would be written: {finding.what}")
+            for line in difference(settings, ledger, table):
+                click.echo(line)
+    else:
+        _import_loop(settings, once)
 
 
-def _import_loop(settings: Settings, ledger: Ledger, once: bool) -> None:
+def _import_loop(settings: Settings, once: bool) -> None:
     """With ``once``, a CSV that can not be trusted ends the program after the others are written; else it is logged once.
 
     So is the same warning.
@@ -129,7 +133,7 @@ def _import_loop(settings: Settings, ledger: Ledger, once: bool) -> None:
             log.warning("%s", line)
         warned.add(line)
 
-    def one_round(stop: Stop) -> None:
+    def one_round(stop: Stop, ledger: Ledger) -> None:
         with _score_table(settings) as table:
             guard.check(table.xtaltrak)
             mistakes = set(set_autoscore_round(settings, ledger, table, stop, once, warn, watch))
@@ -140,7 +144,7 @@ def _import_loop(settings: Settings, ledger: Ledger, once: bool) -> None:
         known.clear()
         known.update(mistakes)
 
-    run_service("set-autoscore", one_round, once, settings.generator.poll_seconds)
+    services.run(settings, "set-autoscore", one_round, once)
 
 
 @click.command()
@@ -166,6 +170,8 @@ def reconcile(settings_file: Path | None, repair: bool) -> None:
     """Compare the ledger with XtalTrak: rows of ours that vanished or were changed, and rows that nobody noted."""
     settings = load_settings(settings_file)
     with open_existing_ledger(settings.ledger_url) as ledger, _score_table(settings) as table:
+        if repair:
+            WriteGuard(settings.xtaltrak).check(table.xtaltrak)
         found = compare(settings, ledger, table, repair, click.echo)
     click.echo(found.summary(repair))
     if found.to_leave or found.to_mend > found.mended:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from crystal_search.archives import sha256_hex
 from crystal_search.atomic import PARTIAL_SUFFIX, sync_folder
+from crystal_search.crystaltrak_names import PICTURE_MARK
 from crystal_search.errors import TryAgainLater
 from crystal_search.ledger.artscores import KeptScore
 
 _START = b"\xff\xd8"  # of every JPEG
 _COMMENT = b"\xff\xfe"  # the marker of a comment; its length, which counts itself, follows in two bytes
-SUFFIX = "_ARTscore_"
 
 
 def picture_path(root: Path, kept: KeptScore, batch: str) -> Path | None:
@@ -26,7 +26,7 @@ def picture_path(root: Path, kept: KeptScore, batch: str) -> Path | None:
     name = kept.artscore.image_name
     if any(part in ("", ".", "..") or "/" in part or "\0" in part for part in (name, kept.barcode)):
         return None
-    return root / kept.barcode / str(kept.inspection_number) / f"{Path(name).stem}{SUFFIX}{batch}.jpg"
+    return root / kept.barcode / str(kept.inspection_number) / f"{Path(name).stem}{PICTURE_MARK}{batch}.jpg"
 
 
 def with_mark(picture: bytes, batch: str) -> bytes:

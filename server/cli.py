@@ -46,6 +46,13 @@ def server() -> None:
     help="How many computers score a work unit; 2 must agree; adaptive: 2 until a computer has earned trust.",
 )
 @click.option(
+    "--computers",
+    type=click.Choice(["many", "few"]),
+    default="many",
+    show_default=True,
+    help="How many take part; few (one or two): work that a computer has failed at or lost may go to the same one again.",
+)
+@click.option(
     "--jobs-per-core", type=click.IntRange(1, 100), default=Workload.jobs_per_core, show_default=True, help="Work units a core holds."
 )
 @click.option("--jobs-per-gpu", type=click.IntRange(1, 100), default=Wish.jobs_per_gpu, show_default=True, help="Work units a GPU holds.")
@@ -60,6 +67,7 @@ def install_command(
     images_per_work_unit: int,
     seconds_per_image: float,
     replication: str,
+    computers: str,
     jobs_per_core: int,
     jobs_per_gpu: int,
     accounts: str | None,
@@ -75,7 +83,10 @@ def install_command(
         invite_codes,
         _line("--validator", validator),
         _line("--inbox", inbox),
+        few_computers=computers == "few",
     )
+    if wish.few_computers and wish.workload.replication is not Replication.ONE:
+        raise UsageError("--computers few goes with --replication 1: results that are compared come from different computers")
     project = open_project(project_dir)
     lines = remove(project) if take_out else install(project, wish)
     if not dry_run:
@@ -87,7 +98,7 @@ def install_command(
         click.echo(f"{project_dir}: nothing to {'remove' if take_out else 'change'}")
     elif not dry_run:
         click.echo("Now, in the project's folder:")
-        for step in ["bin/stop && bin/start"] if take_out else next_steps(project, wish):
+        for step in ["bin/stop && bin/start"] if take_out else next_steps(project):
             click.echo(f"  {step}")
 
 

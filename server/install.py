@@ -20,7 +20,13 @@ from server.web_settings import NAME as WEB
 from server.web_settings import invite_pattern, merge_web, restore_web
 
 FILES = Path(__file__).with_name("files")
-SCRIPTS = ("crystal_search_validate", "crystal_search_compare", "crystal_search_assimilate")
+SCRIPTS = (
+    "crystal_search_ask",
+    "crystal_search_validate",
+    "crystal_search_compare",
+    "crystal_search_assimilate",
+    "crystal_search_replication",
+)
 TEMPLATES = ("crystal_search_in", "crystal_search_out")
 LISTS = ("project.xml", "plan_class_spec.xml")
 ADDRESS, INBOX = "bin/validator_address", "bin/inbox_path"
@@ -44,6 +50,7 @@ class Wish:
     invite_codes: tuple[str, ...] = ()
     validator: str = "http://127.0.0.1:8470"
     inbox: str = ""
+    few_computers: bool = False
 
     def values(self) -> dict[str, str]:
         """The elements of ``config.xml`` that we set; why each is set stands in server/README.md."""
@@ -53,7 +60,8 @@ class Wish:
             "max_wus_in_progress": str(self.workload.jobs_per_core),
             "max_wus_in_progress_gpu": str(self.jobs_per_gpu),
             "daily_result_quota": str(self.workload.daily_quota),
-            "one_result_per_host_per_wu": "1",
+            # With few computers, what one of them has failed at or lost could never be sent again. Copies that are compared always differ.
+            "one_result_per_host_per_wu": "0" if self.few_computers and self.workload.replication is Replication.ONE else "1",
             "resend_lost_results": "1",
             "disable_account_creation": "1" if self.accounts is Accounts.CLOSED else "0",
         }
@@ -113,16 +121,13 @@ def remove(project: ProjectFiles) -> list[str]:
     return lines
 
 
-def next_steps(project: ProjectFiles, wish: Wish) -> list[str]:
+def next_steps(project: ProjectFiles) -> list[str]:
     """What the admin has to do, for this program does not run BOINC's."""
     steps = [f"config.xml has no daemon {name}: BOINC needs one" for name in missing_daemons(project.read(CONFIG) or b"")]
     if project.read("project.xml") is not None:
         steps.append("bin/xadd                        # once: tells BOINC's database of the application")
-    steps.append("bin/stop && bin/start           # the daemons read config.xml at their start")
-    if wish.workload.replication is Replication.ADAPTIVE:
-        steps.append(
-            "UPDATE app SET target_nresults=2 WHERE name='crystal_search';   -- in BOINC's database: switches adaptive replication on"
-        )
+    steps.append("bin/crystal_search_replication  # tells it how many computers score a work unit")
+    steps.append("bin/stop && bin/start           # the daemons read config.xml and the database at their start")
     return steps
 
 
@@ -146,7 +151,8 @@ def _merge_files(project: ProjectFiles, wish: Wish, record: Record) -> list[str]
 
 def _own_files(wish: Wish) -> dict[str, bytes]:
     """What is ours alone, by its place in the project."""
-    files = {f"bin/{name}": (FILES / "bin" / name).read_bytes() for name in SCRIPTS}
+    copies = b"2" if wish.workload.replication is Replication.ADAPTIVE else b"0"
+    files = {f"bin/{name}": (FILES / "bin" / name).read_bytes().replace(b"@COPIES@", copies) for name in SCRIPTS}
     numbers: Mapping[str, str] = wish.workload.numbers()
     for name in TEMPLATES:
         files[f"templates/{name}"] = Template((FILES / "templates" / name).read_text()).substitute(numbers).encode()

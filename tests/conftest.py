@@ -1,7 +1,8 @@
 """Some tests need what takes minutes or an installation of its own; they run when they are asked for, and fail clearly without it.
 
 ``executable``: the built executable, ``make test-client``. ``compose``: docker compose, ``make test-compose``. ``docker``: an engine,
-``make test-docker``. ``oracle``: a live Oracle, ``make test-oracle``.
+``make test-docker``. ``boinc_server``: a stock BOINC project that runs, ``make test-boinc``.
+``oracle``: a live Oracle, ``make test-oracle``. ``mxnet``: MXNet in an environment of its own, ``make test-mxnet``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from killable_postgres import KillablePostgres
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-_ASKED_FOR = ("executable", "compose", "docker", "oracle")
+_ASKED_FOR = ("executable", "compose", "docker", "mxnet", "boinc_server", "oracle")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

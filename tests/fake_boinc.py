@@ -18,20 +18,27 @@ import sys
 from pathlib import Path
 
 
+def write_tools(path: Path) -> None:
+    """Put the tools, and the folders that they need, into a project."""
+    for folder in ("bin", "download", "jobs", "fail"):
+        (path / folder).mkdir(exist_ok=True)
+    for tool in ("stage_file", "create_work", "cancel_jobs"):
+        (path / "bin" / tool).write_text(f"#!{sys.executable} -SE\n" + Path(__file__).read_text())
+        (path / "bin" / tool).chmod(0o755)
+
+
 class FakeBoinc:
     """The project in ``path``, with our application installed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.inbox = path.parent / "results" / "inbox"
-        for folder in ("bin", "templates", "download", "jobs", "fail"):
-            (path / folder).mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
+        write_tools(path)
+        (path / "templates").mkdir(exist_ok=True)
         (path / "config.xml").write_text("<boinc/>")
         for template in ("crystal_search_in", "crystal_search_out"):
             (path / "templates" / template).write_text("<template/>")
-        for tool in ("stage_file", "create_work", "cancel_jobs"):
-            (path / "bin" / tool).write_text(f"#!{sys.executable} -SE\n" + Path(__file__).read_text())
-            (path / "bin" / tool).chmod(0o755)
 
     def jobs(self) -> dict[str, int]:
         """The jobs' priorities by name."""

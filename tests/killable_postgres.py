@@ -50,6 +50,7 @@ class KillablePostgres:
         """Start the server and wait until it answers; after a kill it recovers first."""
         # What was committed is in the kernel's hands when only processes die: no test needs to wait for the disk.
         options = ["-c", f"unix_socket_directories={self.folder}", "-c", "listen_addresses=", "-c", "fsync=off"]
+        options += ["-c", "dynamic_shared_memory_type=mmap"]  # a kill leaves what lies in /dev/shm
         options += [word for setting in self._settings for word in ("-c", setting)]
         self._process = subprocess.Popen([self._bin / "postgres", "-D", self._data, *options], **self._as_user())
         end = time.monotonic() + _PATIENCE_SECONDS

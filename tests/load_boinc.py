@@ -50,14 +50,20 @@ def prepared(folder: Path, units: int) -> Settings:
     FakeBoinc(folder / "project")
     (folder / "crystal-search.toml").write_text('[paths]\nstate = "state"\n[grid]\nkind = "boinc"\n[boinc]\nproject = "project"\n')
     settings = load_settings(folder / "crystal-search.toml")
+    fill(settings, units)
+    return settings
+
+
+def fill(settings: Settings, units: int, batch_name: str = "load") -> None:
+    """A ledger with so many work units out, ``wu_<batch>_<n>``, and these packed."""
     settings.paths.state.mkdir()
     with open_ledger(settings.ledger_url) as ledger, ledger.begin() as connection:
         scoring = images.scoring_id(connection, MODEL, "{}")
         now = utc_now()
-        batch = {"id": 1, "name": "load", "scoring_id": scoring, "search": "load", "priority": 0, "state": "open"}
+        batch = {"id": 1, "name": batch_name, "scoring_id": scoring, "search": "load", "priority": 0, "state": "open"}
         connection.execute(insert(batches).values(**batch, created_at=now, changed_at=now))
         for number in range(1, units + 1):
-            name = f"wu_load_{number}"
+            name = f"wu_{batch_name}_{number}"
             unit = {"id": number, "batch_id": 1, "name": name, "state": "submitted"}
             connection.execute(insert(work_units).values(**unit, created_at=now, changed_at=now))
             ids = [random_id() for _ in range(IMAGES)]
@@ -70,11 +76,10 @@ def prepared(folder: Path, units: int) -> Settings:
             asked = [WorkImage(id=i, file=f"{i}.jpg", sha256=sha256_hex(i.encode())) for i in ids]
             manifest = Manifest(format_version=FORMAT_VERSION, name=name, model=MODEL, threshold=0.85, images=asked)
             write_work_unit(settings.work_units / f"{name}.zip", manifest, {image.file: image.id.encode() for image in asked})
-    return settings
 
 
-def answer(settings: Settings, number: int, overlay: bytes, path: Path) -> None:
-    manifest = packed_manifest(settings.work_units, f"wu_load_{number}")
+def answer(settings: Settings, name: str, overlay: bytes, path: Path) -> None:
+    manifest = packed_manifest(settings.work_units, name)
     chops = [ChopResult(box=(n, n, n + 256, n + 256), class_name="clear", probability=0.9) for n in range(5)]
     scored = [
         ImageResult(
@@ -160,7 +165,7 @@ def main() -> None:
             numbers = range(first, min(first + options.at_once, options.work_units + 1))
             files = [options.folder / "made" / f"wu_load_{number}.zip" for number in numbers]
             for number, file in zip(numbers, files, strict=True):
-                answer(settings, number, overlay, file)
+                answer(settings, f"wu_load_{number}", overlay, file)
             before = time.process_time()
             bursts.append(taken_in(settings, ledger, grid, upload_at_once(files, settings.boinc_inbox), len(files)))
             processor += time.process_time() - before

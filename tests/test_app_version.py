@@ -87,11 +87,30 @@ def test_with_a_wrapper_the_client_is_what_the_job_runs(lab: Path, keys: Path) -
     told = {element.tag: element.text for element in task}
     assert told == {
         "application": "crystal-search-client",
-        "command_line": "in.zip out.zip",
+        "command_line": "in.zip out.zip --nthreads $NTHREADS",
         "append_cmdline_args": None,
         "fraction_done_filename": "fraction_done",
         "checkpoint_filename": "fraction_done",
         "multi_process": None,
+    }
+
+
+def test_the_wrapper_passes_threads_and_gpu_on_where_the_job_names_them(lab: Path, keys: Path) -> None:
+    """BOINC's wrapper replaces ``$GPU_DEVICE_NUM`` only where a GPU was given, and a file's name stands for one content."""
+    classes = ("cpu", "mt", "cuda", "directml_amd", "coreml")
+    folders = made(lab, keys, "1.00", "--wrapper", lab / "wrapper", *(f"--plan-class={name}" for name in classes))
+    found = {}
+    for name, folder in zip(classes, folders, strict=True):
+        (job,) = folder.glob("crystal_search_job_*.xml")
+        found[name] = (job.name, ElementTree.parse(job).getroot().findtext("task/command_line"))
+    threads = "in.zip out.zip --nthreads $NTHREADS"
+    gpu = ("crystal_search_job_1.00_gpu.xml", f"{threads} --device $GPU_DEVICE_NUM")
+    assert found == {
+        "cpu": ("crystal_search_job_1.00.xml", threads),
+        "mt": ("crystal_search_job_1.00.xml", threads),
+        "cuda": gpu,
+        "directml_amd": gpu,
+        "coreml": ("crystal_search_job_1.00_coreml.xml", f"{threads} --provider coreml"),
     }
 
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -21,12 +19,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import msgspec
 import pytest
 from boinc_stub import Stub, write_keys
 from fake_boinc import FakeBoinc
+from volunteer import Volunteer
 
 from assimilator.service import ValidationServer
 from crystal_search.archives import open_work_unit, read_results
@@ -38,109 +35,11 @@ pytestmark = pytest.mark.executable
 ROOT = Path(__file__).resolve().parent.parent
 BUILT = ROOT / "dist" / "crystal-search-client"
 CRYSTAL_SEARCH = (sys.executable, "-m", "crystal_search")
-BOINC = shutil.which("boinc") or "/usr/bin/boinc"
-SECONDS = 300.0
 THRESHOLD = "0.2"  # low, so that nearly every drop gets a score
 
 IMAGES = sorted((ROOT / "demo" / "images").glob("*_*.jp*g"))
 #: (column, row, subwell) of eight images, as a person would place them
 PLACES = ((12, 4, 3), (1, 1, 1), (1, 1, 3), (1, 8, 4), (10, 2, 1), (2, 1, 1), (5, 5, 1), (7, 8, 2))
-
-_CC_CONFIG = """<cc_config>
-<log_flags><task>1</task><file_xfer>1</file_xfer><sched_ops>1</sched_ops></log_flags>
-<options>
-<allow_multiple_clients>1</allow_multiple_clients>
-<skip_cpu_benchmarks>1</skip_cpu_benchmarks>
-<no_info_fetch>1</no_info_fetch>
-<dont_contact_ref_site>1</dont_contact_ref_site>
-<report_results_immediately>1</report_results_immediately>
-<no_gpus>1</no_gpus>
-<ncpus>1</ncpus>
-<start_delay>0</start_delay>
-</options>
-</cc_config>
-"""
-#: A test's computer is busy, and nobody's: nothing is to suspend the work.
-_PREFERENCES = """<global_preferences>
-<run_on_batteries>1</run_on_batteries>
-<run_if_user_active>1</run_if_user_active>
-<suspend_cpu_usage>0</suspend_cpu_usage>
-<cpu_usage_limit>100</cpu_usage_limit>
-<max_ncpus_pct>100</max_ncpus_pct>
-<ram_max_used_busy_pct>100</ram_max_used_busy_pct>
-<ram_max_used_idle_pct>100</ram_max_used_idle_pct>
-<disk_max_used_pct>100</disk_max_used_pct>
-<disk_min_free_gb>0.01</disk_min_free_gb>
-<disk_interval>1</disk_interval>
-<work_buf_min_days>0.1</work_buf_min_days>
-</global_preferences>
-"""
-
-
-class Volunteer:
-    """BOINC's client in a folder of its own, attached to a project by the file that attaching leaves behind."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        if not Path(BOINC).is_file():
-            pytest.fail("BOINC's client is missing; on Debian or Ubuntu: apt-get install --no-install-recommends boinc-client")
-        self.folder = folder
-        folder.mkdir()
-        (folder / "cc_config.xml").write_text(_CC_CONFIG)
-        (folder / "global_prefs_override.xml").write_text(_PREFERENCES)
-        account = f"<account>\n<master_url>{url}</master_url>\n<authenticator>{'a' * 32}</authenticator>\n</account>\n"
-        (folder / f"account_{urlsplit(url).netloc.replace(':', '_')}.xml").write_text(account)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        variables = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "XDG_CACHE_HOME": str(self.folder / "cache")}
-        with (self.folder / "log").open("ab") as log:
-            # Not --no_gui_rpc: with it, 7.20.5 never gets round to checking the signature of a file as large as ours.
-            command = (BOINC, "--dir", self.folder, "--allow_multiple_clients", "--gui_rpc_port", str(free_port()), "--insecure")
-            self._process = subprocess.Popen(command, env=variables, stdout=log, stderr=log, start_new_session=True)
-
-    def kill(self) -> None:
-        """What a power cut does to it, and to what it has started: all of them are in one process group."""
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-    def log(self) -> str:
-        return (self.folder / "log").read_text(errors="replace")
-
-    def wait_for(self, what: str, is_so: Callable[[], object]) -> None:
-        end = time.monotonic() + SECONDS
-        while not is_so():
-            assert self._process is not None
-            assert self._process.poll() is None, f"BOINC's client has ended\n{self.log()}"
-            assert time.monotonic() < end, f"{what}: not within {SECONDS:.0f} s\n{self.log()}"
-            time.sleep(0.02)
-
-    def processes(self) -> list[int]:
-        """Whatever still runs in the client's folder."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                folder = (process / "cwd").readlink()
-            except OSError:
-                continue
-            if folder.is_relative_to(self.folder) and (process / "cmdline").read_bytes():
-                found.append(int(process.name))
-        return found
-
-    def checkpoints(self) -> dict[str, float]:
-        """The images that the running task has finished, and the seconds that each took."""
-        done = {}
-        for path in self.folder.glob("slots/*/out.zip.checkpoint/*.checkpoint"):
-            file = msgspec.msgpack.decode(path.read_bytes()[32:])  # what goes before is its SHA-256
-            done[path.stem] = file["saved"]["result"]["seconds"]
-        return done
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def crystal_search(*arguments: str | Path) -> None:

@@ -87,6 +87,6 @@ def test_stopped_with_the_computer_it_did_not_fail(slot: Path, archives: tuple[s
         assert process.poll() is None
         time.sleep(0.002)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert (process.returncode, said) == (code, b"crystal-search-client: stopped; start it again and it continues\n")
     assert words(slot) == set()

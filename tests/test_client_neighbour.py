@@ -271,7 +271,7 @@ def test_images_at_once_wait_for_room_beside_each_other() -> None:
                 most = max(most, inside)
                 if inside == 2:
                     full.set()
-            assert full.wait(20), "two are let in together"
+            assert full.wait(timeout=120), "two are let in together"
             time.sleep(0.05)
             with lock:
                 inside -= 1
@@ -292,6 +292,6 @@ def test_an_image_that_fits_only_alone_waits_until_it_is_alone() -> None:
         with reserved.for_image(300 * MB):
             large = pool.submit(score)
             assert not let_in.wait(0.2)
-        large.result(timeout=60)
+        large.result(timeout=120)
     with pytest.raises(ImageError, match="1000 MB are allowed"), reserved.for_image(1001 * MB):
         pass

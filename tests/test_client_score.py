@@ -117,7 +117,7 @@ def test_the_summary_counts_and_says_where_the_table_lies(tmp_path: Path, plate:
 
 def test_nothing_else_is_left(tmp_path: Path, plate: Path, model: Path) -> None:
     call(model, plate, "--out", tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["overlays", "scores.csv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["overlays", "scored.json", "scores.csv"]
 
 
 def test_options_reach_the_scoring(tmp_path: Path, plate: Path, model: Path) -> None:
@@ -281,7 +281,7 @@ def test_each_image_has_the_scale_that_a_table_gives_it(tmp_path: Path, model: P
     scales.write_text("file;um_per_px;plate\ncoarse.png;8;P1\nfine.png;2.0;P1\nguess.png;8?;P1\nother.png;1;P1\n", encoding="utf-8")
     seen: dict[str, float | None] = {}
 
-    def spy(_: object, __: object, ___: str, read: Callable[[], bytes], um_per_px: float | None) -> tuple[ImageResult, None]:
+    def spy(_: object, __: object, ___: str, read: Callable[[], bytes], um_per_px: float | None, ____: None) -> tuple[ImageResult, None]:
         seen[str(len(seen))] = um_per_px
         return ImageResult(id="0" * 32, status=Status.NO_DROP), None
 

@@ -86,7 +86,7 @@ def stop(process: subprocess.Popen[str]) -> None:
     time.sleep(0.1)  # in the middle of it
     process.send_signal(signal.SIGTERM)
     begin = time.monotonic()
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert time.monotonic() - begin < SECONDS
     assert process.returncode == 4
     assert errors == "crystal-search-client: stopped; start it again and it continues\n"

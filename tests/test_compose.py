@@ -40,7 +40,7 @@ def test_the_profiles_are_those_of_the_documentation() -> None:
 
 
 def test_every_variable_is_explained_with_the_default_that_counts() -> None:
-    used = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", FILE.read_text()))
+    used = dict(re.findall(r"\$\{(\w+):?-([^}]*)\}", FILE.read_text()))
     explained = environment_file()
     assert explained.pop("COMPOSE_PROJECT_NAME") == "crystal-search"
     assert explained == used
@@ -54,7 +54,7 @@ def test_every_variable_is_explained_with_the_default_that_counts() -> None:
 
 
 def test_every_variable_has_a_default() -> None:
-    assert not re.findall(r"(?<!\$)\$(?!\$|\{\w+:-)", FILE.read_text())
+    assert not re.findall(r"(?<!\$)\$(?!\$|\{\w+:?-)", FILE.read_text())
 
 
 def test_only_the_web_server_and_the_proxy_are_published_and_by_default_on_this_computer() -> None:
@@ -108,6 +108,20 @@ def test_foreign_services_have_a_health_check_and_ours_inherit_one() -> None:
     assert foreign == {"mysql", "apache", "ledger", "proxy", "oracle"}
     assert all("test" in SERVICES[name]["healthcheck"] for name in foreign)
     assert "HEALTHCHECK" in (PROJECT / "server/compose/Dockerfile").read_text()
+
+
+def test_the_services_that_loop_are_asked_where_the_settings_let_them_answer() -> None:
+    settings = tomllib.loads((PROJECT / "server/compose/crystal-search.toml").read_text())["services"]
+    assert settings["listen"] == "0.0.0.0"
+    looping = OURS - {"init", "install", "validator"}
+    assert settings["ports"].keys() == looping
+    for name in looping:
+        port = settings["ports"][name]
+        assert SERVICES[name]["environment"]["HEALTH_URL"] == f"http://127.0.0.1:{port}/health"
+        assert SERVICES[name]["expose"] == [str(port)]
+        assert "metrics" in SERVICES[name]["networks"]
+    assert {name for name, service in SERVICES.items() if "metrics" in service.get("networks", [])} == looping
+    assert COMPOSE["networks"]["metrics"] == {"internal": True}
 
 
 def test_the_order_of_a_start() -> None:

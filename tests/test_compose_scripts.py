@@ -154,9 +154,12 @@ def test_the_projects_installation_gets_the_choices_of_env_and_the_invitation(tm
     (tmp_path / "secrets/boinc/invite_code").write_text("abcdef")
     options = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "SECRETS": str(tmp_path / "secrets"), "PROJECT_ROOT": "/p"}
     start = "server install /p --validator http://validator:8470 --inbox /inbox"
-    assert run("install.sh", **options).stdout == f"{start} --replication 1 --seconds-per-image 5 --accounts invite --invite-code abcdef\n"
+    assert (
+        run("install.sh", **options).stdout
+        == f"{start} --replication 1 --computers many --seconds-per-image 5 --accounts invite --invite-code abcdef\n"
+    )
     closed = run("install.sh", ACCOUNTS="closed", REPLICATION="2", SECONDS_PER_IMAGE="3.5", **options)
-    assert closed.stdout == f"{start} --replication 2 --seconds-per-image 3.5 --accounts closed\n"
+    assert closed.stdout == f"{start} --replication 2 --computers many --seconds-per-image 3.5 --accounts closed\n"
 
 
 # ---- makeproject ---------------------------------------------------------------------------------------------------------
@@ -309,7 +312,7 @@ def test_a_request_waits_for_the_container_to_come_back(tools: Tools) -> None:
     while not list(tools.requests.glob("*.request")):
         time.sleep(0.01)
     tools.start()
-    assert caller.wait(20) == 0
+    assert caller.wait(timeout=120) == 0
 
 
 def test_what_was_killed_in_the_middle_is_told_as_such(tools: Tools) -> None:
@@ -320,9 +323,9 @@ def test_what_was_killed_in_the_middle_is_told_as_such(tools: Tools) -> None:
         [SHELL, str(SCRIPTS / "in_boinc.sh"), "bin/create_work"], env=variables, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     assert tools.server is not None
-    tools.server.wait(20)
+    tools.server.wait(timeout=120)
     tools.start()
-    _, errors = caller.communicate(timeout=60)
+    _, errors = caller.communicate(timeout=120)
     assert caller.returncode == 4
     assert b"boinc_tools: stopped in the middle" in errors
 
@@ -335,7 +338,7 @@ def test_eight_callers_at_once_get_their_own_answers(tools: Tools) -> None:
                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         for n in range(8)
     ]  # fmt: skip
-    assert [caller.communicate(timeout=60)[0] for caller in callers] == [f"[{n}]\n".encode() for n in range(8)]
+    assert [caller.communicate(timeout=120)[0] for caller in callers] == [f"[{n}]\n".encode() for n in range(8)]
 
 
 # ---- volunteer -------------------------------------------------------------------------------------------------------------

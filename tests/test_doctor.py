@@ -97,6 +97,13 @@ def test_a_lab_that_is_set_up_as_documented_has_no_finding(site: Site) -> None:
     assert mapping.what.startswith(f"{len(tables())} of {len(tables())} ")
 
 
+def test_tables_that_only_some_sites_have_are_looked_for_where_the_settings_name_them(site: Site) -> None:
+    section = SECTION.model_copy(update={"details": ["conditions"]})
+    (finding,) = bad(site.examine(section))
+    assert (finding.check, finding.severity, finding.forbids_writing) == ("mapping", Severity.WARNING, False)
+    assert finding.what.startswith("WELL_CONDITIONS (for WELL_CONDITIONS) is not there")
+
+
 #: What is broken, and the finding: its check, what it says, whether it forbids writing.
 BROKEN: dict[str, tuple[str, str, str, bool]] = {
     "a table that is not there": ("DELETE FROM ALL_SYNONYMS WHERE SYNONYM_NAME = 'I_IMAGES'", "mapping", "I_IMAGES", True),
@@ -158,6 +165,12 @@ BROKEN: dict[str, tuple[str, str, str, bool]] = {
     ),
     "a score before its inspection": (
         "INSERT INTO I_SCORES VALUES (5, 1, '11', DATE '2024-01-02', NULL, 'Berta')",
+        "dates",
+        "1 are not dated after their inspection",
+        True,
+    ),
+    "a score at the very moment": (
+        "INSERT INTO I_SCORES VALUES (5, 1, '11', TO_DATE('2024-01-02 10:00:00', 'YYYY-MM-DD HH24:MI:SS'), NULL, 'Berta')",
         "dates",
         "1 are not dated after their inspection",
         True,
@@ -250,6 +263,12 @@ def test_a_site_that_numbers_differently_forbids_writing_until_it_is_mapped(site
     assert "xtaltrak.codes" in found.remedy
     mapped = settings.XtalTrak(codes={"crystals_harvestable": "9", "crystals_bad_form": "7", "clear": "0"})
     assert bad(site.examine(mapped)) == []
+
+
+def test_a_mapping_that_throws_groups_together(site: Site) -> None:
+    (found,) = bad(site.examine(settings.XtalTrak(codes={"precipitate": "2"})))
+    assert (found.check, found.severity) == ("codes", Severity.WARNING)
+    assert "different groups share the score 2" in found.what
 
 
 # ---- the embedded XtalTrak ----------------------------------------------------------------------------------------------

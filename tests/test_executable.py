@@ -163,7 +163,7 @@ def test_a_private_folder_of_somebody_else_is_not_trusted(open_folder: Path) -> 
     foreign.chmod(0o777)
     variables = {"HOME": "/nonexistent", "TMPDIR": str(place)}
     process = start(open_folder / BUILT.name, "--version", env=variables, user=65534, group=65534, extra_groups=[])
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=120)
     assert (process.returncode, out) == (4, "")
     assert re.fullmatch(r"crystal-search-client: [^\n]*XDG_CACHE_HOME[^\n]*\n", errors)
     assert list(foreign.iterdir()) == []
@@ -302,7 +302,7 @@ def test_asked_to_stop_it_keeps_its_work(
         assert process.poll() is None
         time.sleep(0.01)
     (os.kill if whom == "one" else os.killpg)(process.pid, stop)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (4, "crystal-search-client: stopped; start it again and it continues\n")
     done_before = finished(checkpoint)
     assert done_before >= 2
@@ -323,7 +323,7 @@ def test_killed_it_leaves_no_process_and_no_files_behind(executable: Path, warm:
         time.sleep(0.01)
     process.kill()
     process.wait()
-    process.communicate(timeout=60)  # ends when the inner process closes its end
+    process.communicate(timeout=120)  # ends when the inner process closes its end
     assert not out.exists()
     assert finished(checkpoint) >= 1
     assert builds_in(warm["XDG_CACHE_HOME"]) == before
@@ -349,7 +349,7 @@ def test_stopped_while_it_unpacks_itself(executable: Path, tmp_path: Path, stop:
     while not folder.is_dir() or not builds_in(variables["XDG_CACHE_HOME"]):
         time.sleep(0.001)
     process.send_signal(stop)
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=120)
     assert out == ""
     if stop == signal.SIGTERM:
         assert (process.returncode, errors) == (4, "crystal-search-client: stopped; start it again and it continues\n")

@@ -544,12 +544,12 @@ def test_a_state_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_service_warns_of_rows_under_our_name_once(lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    def twice(_name: str, one_round: Callable[[Stop], None], _once: bool, _seconds: float) -> None:
+    def twice(_name: str, one_round: Callable[[Stop], None], _once: bool, _seconds: float, **_: object) -> None:
         one_round(Stop())
         one_round(Stop())
 
     lab.person("A01a", 1, "11", "ARTscore")
-    monkeypatch.setattr("finalizer.cli.run_service", twice)
+    monkeypatch.setattr("crystal_search.services.run_service", twice)
     assert run(lab, "set-autoscore").exit_code == 0
     (warning,) = (record.message for record in caplog.records if record.levelname == "WARNING")
     assert warning.startswith("I_SCORES holds 1 rows of scorer 'ARTscore' that this ledger did not write")

@@ -35,7 +35,7 @@ from finalizer.set_autoscore import set_autoscore_round
 from finalizer.undo import undo_batch
 
 SCHEDULES = int(os.environ.get("CRYSTAL_SEARCH_SCHEDULES_PG", "12"))
-SHOTS: tuple[Shot, ...] = tuple((label, number) for label in ("A01a", "B01a", "C01a") for number in (1, 8))
+SHOTS: tuple[Shot, ...] = tuple((label, number) for label in ("A01a", "B01a", "C01a", "D01a", "E01a", "F01a") for number in (1, 8))
 ROW = "SCOREID, INSPECTID, IMAGENAME, SCORE, SCOREDATE, SCOREDBY"
 
 #: Rows of ours that were committed after a person's on the same drop: the importer had to see that.
@@ -92,7 +92,7 @@ class Person:
 
     def act(self, numbers: dict[Shot, int]) -> None:
         """One transaction, which may take its time before the commit."""
-        deed = self.chance.choice([self.score, self.score, self.withdraw, self.rescore, self.take_over])
+        deed = self.chance.choice([self.score, self.score, self.withdraw, self.withdraw, self.rescore, self.take_over])
         changes = deed(numbers)
         if self.chance.random() < 0.5:
             time.sleep(self.chance.random() * 0.01)
@@ -165,7 +165,7 @@ def play(lab: PostgresLab, seed: int, without_lock: bool = False) -> None:
         try:
             while not done.is_set():
                 person.act(lab._numbers)
-                time.sleep(person.chance.random() * 0.01)
+                done.wait(person.chance.random() * 0.1)  # so that there are drops that nobody has scored
         except BaseException as error:
             trouble.append(error)
 

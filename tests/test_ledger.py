@@ -69,7 +69,7 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> 
 
 
 def open_together(ledger_url: str, together: Barrier) -> None:
-    together.wait(20)
+    together.wait(120)
     open_ledger(ledger_url).close()
 
 

@@ -105,7 +105,7 @@ def claim_in_pages(url: str, pages: Iterable[int], together: Barrier) -> None:
     with open_ledger(url) as ledger:
         number = scoring(ledger)
         for page in pages:
-            together.wait(20)
+            together.wait(120)
             with ledger.begin() as connection:
                 queue.claim(connection, number, f"by {os.getpid()}", 0, some_images(300)[20 * page : 20 * page + 20])
 

@@ -112,7 +112,7 @@ def lab(tmp_path: Path) -> Lab:
 def drive(grid: LocalGrid, until: Callable[[list[Event]], bool], acknowledge: bool = True) -> list[Event]:
     """Poll until ``until`` holds for all that was seen."""
     seen: list[Event] = []
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not until(seen):
         assert time.monotonic() < end, f"only {seen}"
         for event in grid.poll():
@@ -129,7 +129,7 @@ def nothing_left(grid: LocalGrid) -> Callable[[list[Event]], bool]:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
@@ -366,7 +366,7 @@ def test_work_for_another_model_does_not_hold_up_the_rest(lab: Lab, monkeypatch:
     assert event.work_unit == "wu_b_2"
     assert complaint(grid).startswith("1 work units wait")
     lab.clock += local_grid.SETTINGS_PAUSE_SECONDS + 1
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     events: list[Event] = []
     while not events and time.monotonic() < end:
         with contextlib.suppress(SettingsError):

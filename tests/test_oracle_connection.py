@@ -172,14 +172,6 @@ def test_an_unknown_service_is_a_matter_of_settings(listen: Callable[[bytes | No
     assert "no such service; check xtaltrak.dsn" in str(error)
 
 
-def test_a_service_that_was_known_before_comes_back(listen: Callable[[bytes | None], Listener]) -> None:
-    """A restarted database registers with its listener a minute later."""
-    pool = Pool(login_of(section(port=listen(refusal(12514)).port)))
-    pool._has_connected = True
-    with pytest.raises(TryAgainLater, match="its listener does not know it yet"):
-        pool.acquire()
-
-
 @pytest.mark.parametrize("number", [12528, 12526])
 def test_a_database_that_lets_nobody_in_will_later(listen: Callable[[bytes | None], Listener], number: int) -> None:
     error = trouble(section(port=listen(refusal(number)).port))
@@ -364,6 +356,27 @@ def test_a_dead_connection_is_thrown_away(sessions: list[Session], caplog: pytes
     open_xtaltrak(section(port=1)).close()
     assert len(sessions) == 3
     assert not caplog.records, "a database's night is no traceback"
+
+
+def test_a_service_that_was_known_before_comes_back(sessions: list[Session], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restarted database registers with its listener a minute later."""
+    is_down = False
+
+    def connect(_: Pool) -> Session:
+        if is_down:
+            raise oracledb.OperationalError('DPY-6005: cannot connect.\nDPY-6001: Service "X" is not registered with the listener')
+        return Session(sessions)
+
+    monkeypatch.setattr(Pool, "_connect", connect)
+    open_xtaltrak(section(port=1)).close()
+    sessions[0].alive, is_down = False, True
+    for _ in range(2):
+        error = trouble(section(port=1))
+        assert isinstance(error, TryAgainLater)
+        assert "its listener does not know it yet" in str(error)
+    is_down = False
+    open_xtaltrak(section(port=1)).close()
+    assert len(sessions) == 2
 
 
 def test_no_more_connections_than_the_settings_allow(sessions: list[Session]) -> None:

@@ -10,6 +10,7 @@ import oracledb
 import pytest
 from live_oracle import PASSWORD, LiveLab, dba_statements
 
+from crystal_search import settings
 from crystal_search.doctor.examine import examine_database, what_forbids_writing
 from crystal_search.doctor.findings import Severity
 from crystal_search.errors import SettingsError, TryAgainLater
@@ -23,7 +24,7 @@ OURS = ScoreRow(score_id=1_000_000_001, inspection_id=1, image_name="a", score="
 
 
 def test_the_dba_script_is_filled_in_everywhere() -> None:
-    filled = dba_statements("CS_OWNER_1", "CS_ACCOUNT_1", "Secret")
+    filled = dba_statements(settings.XtalTrak(), "CS_OWNER_1", "CS_ACCOUNT_1", "Secret")
     assert filled[0].startswith("CREATE USER CS_ACCOUNT_1 IDENTIFIED BY")
     assert not [sql for sql in filled if "XTALTRAK" in sql or "change-this" in sql]
 

@@ -30,6 +30,7 @@ VALUES: dict[str, Any] = {
     "after": 0,
     "after_image": "",
     "after_inspection": -1,
+    "after_score": -1,
     "barcode": r"CI\_%",
     "batch": "b",
     "before_score": "11",
@@ -145,6 +146,12 @@ def fill(lab: H2Lab | LiveLab, embedded: SqliteXtalTrak, seed: int) -> list[int]
     return inspections
 
 
+def person(lab: H2Lab | LiveLab, embedded: SqliteXtalTrak, number: int, inspection: int, scorer: str | None) -> None:
+    """Somebody scores all of an inspection."""
+    lab.execute("INSERT INTO I_SCORES VALUES (:n, :i, '11', NULL, NULL, :w)", n=number, i=inspection, w=scorer)
+    embedded._connection.execute("INSERT INTO I_SCORES VALUES (?, ?, '11', NULL, NULL, ?)", (number, inspection, scorer))
+
+
 def score_rows(database: H2Lab | LiveLab | SqliteXtalTrak) -> list[tuple[Any, ...]]:
     """The score table. Oracle keeps an empty name as NULL: both are nobody's, and so a person's."""
     sql = "SELECT SCOREID, INSPECTID, IMAGENAME, SCORE, SCOREDATE, SCOREDBY FROM I_SCORES ORDER BY SCOREID"
@@ -190,6 +197,8 @@ def test_both_databases_write_the_same_scores(lab: H2Lab | LiveLab, oracle: Orac
     assert numbers == tables[1].next_ids(30) == list(range(first + 1, first + 31))
     known: list[ScoreRow] = []
     for number in numbers:
+        if chance.random() < 0.2:
+            person(lab, embedded, number - first + 10, chance.choice(inspections), chance.choice(PEOPLE))
         row = ScoreRow(
             score_id=number,
             inspection_id=chance.choice([*inspections, 41]),
@@ -216,10 +225,10 @@ def test_both_databases_write_the_same_scores(lab: H2Lab | LiveLab, oracle: Orac
                     table.take_out([(old, own)])
         known.append(row)
         assert score_rows(lab) == score_rows(embedded), what
+        assert [row.score_id for row in tables[0].displaced()] == [row.score_id for row in tables[1].displaced()]
     for number in inspections:
         drops = [now and (now.place, now.images, [row.score_id for row in now.rows]) for now in (table.of_drop(number) for table in tables)]
         assert drops[0] == drops[1]
-    assert [row.score_id for row in tables[0].displaced()] == [row.score_id for row in tables[1].displaced()]
     assert tables[0].named(0, 9) == tables[1].named(0, 9)
     after = {"after_inspection": -1, "page_inspections": 3, "scorer": "ARTscore"}
     assert [row[:9] for row in oracle.query("scored_images", after)] == [row[:9] for row in embedded.query("scored_images", after)]
@@ -236,6 +245,7 @@ def test_every_row_under_one_lock_is_written_or_none(lab: H2Lab | LiveLab, oracl
     with pytest.raises(CrystalSearchError, match=r"score_insert\.sql"), table.locked():
         table.insert([(row, ours), (too_long, ours)])
     assert score_rows(lab) == []
+    assert table.row(row.score_id) is None, "nor is it left for the next commit"
     with table.locked():
         table.insert([(row, [])])
     assert table.row(row.score_id) == row

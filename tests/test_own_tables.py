@@ -13,7 +13,7 @@ from small_disk import small_disk
 
 from crystal_search.archives import write_results
 from crystal_search.cli import crystal_search
-from crystal_search.errors import TryAgainLater
+from crystal_search.errors import SettingsError, TryAgainLater
 from finalizer.picture_files import is_ours, with_mark
 
 SHOTS = {("A01a", 3): "clear", ("A01a", 8): "crystals_harvestable", ("A02a", 1): "unsure", ("A03a", 1): "no_drop", ("A04a", 1): "failed"}
@@ -113,6 +113,16 @@ def test_every_artscore_is_in_our_table_with_probability_model_and_boxes(tmp_pat
     assert lab.execute(regions) == [(image_name(*shot), 1, "clear", 0.5, 0, 0, 256, 256) for shot in shots]
 
 
+def test_a_site_that_numbers_differently_reads_its_own_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = started(tmp_path, own_table=True)
+    section = lab.settings.xtaltrak.model_copy(update={"codes": {"clear": "0"}})
+    monkeypatch.setattr(Lab, "settings", lab.settings.model_copy(update={"xtaltrak": section}))
+    scored(lab)
+    lab.finish()
+    assert [row[3] for row in lab.scores()] == ["0", "23"]
+    assert lab.execute("SELECT SCORE FROM ARTSCORES WHERE SCORE IS NOT NULL ORDER BY SCORE") == [("0",), ("23",)]
+
+
 def test_without_the_settings_only_the_ledger_keeps_them(tmp_path: Path) -> None:
     lab = started(tmp_path)
     scored(lab)
@@ -210,6 +220,14 @@ def test_pictures_go_beside_the_images_and_come_away_again(beside: Lab) -> None:
     assert files(beside) == images
 
 
+def test_the_embedded_xtaltrak_does_not_take_pictures_for_images(beside: Lab) -> None:
+    scored(beside)
+    beside.finish()
+    loaded = run(beside, "load", str(beside.settings.paths.images))
+    assert loaded.exit_code == 0
+    assert beside.execute("SELECT COUNT(*) FROM I_IMAGES") == [(len(SHOTS),)]
+
+
 def test_a_folder_of_their_own_is_made(tmp_path: Path) -> None:
     lab = started(tmp_path, pictures="files", picture_folder=tmp_path / "pictures")
     batch = scored(lab)
@@ -296,7 +314,7 @@ def test_a_kill_at_any_line_leaves_nothing_out_and_nothing_twice(beside: Lab) ->
     quiet.finish()
     expected = counts(quiet), files(quiet).keys(), len(quiet.scores())
     lines = lines_of(lambda: lab.copy(lab.root.parent / "count").finish())
-    for number, line in enumerate(kill_points(8, lines, seed=7)):
+    for number, line in enumerate(kill_points(5, lines, seed=7)):
         shaken = lab.copy(lab.root.parent / f"kill-{number}")
         killed_at(line, shaken.finish)
         shaken.finish()
@@ -321,7 +339,7 @@ def test_reconcile_tells_every_difference_and_mends_what_is_ours(tmp_path: Path)
     numbers = {row[2]: row[0] for row in lab.scores()}
     vanished, taken, changed, later = (numbers[image_name(*shot)] for shot in (("A01a", 8), ("B01a", 1), ("B02a", 1), ("B03a", 1)))
     lab.execute("DELETE FROM I_SCORES WHERE SCOREID IN (?, ?)", vanished, later)
-    lab.execute("UPDATE I_SCORES SET SCOREDBY = 'Berta', SCORE = '31' WHERE SCOREID = ?", taken)
+    lab.execute("UPDATE I_SCORES SET SCOREDBY = 'Berta', SCORE = '31', SCOREDATE = '2025-01-01 00:00:00' WHERE SCOREID = ?", taken)
     lab.execute("UPDATE I_SCORES SET SCORE = '12' WHERE SCOREID = ?", changed)
     stranger = lab.person("A02a", 1, "21", "ARTscore")
     lab.execute("DELETE FROM ARTSCORES WHERE IMAGENAME = ?", image_name("A02a", 1))
@@ -381,3 +399,15 @@ def test_what_an_undone_batch_left_in_our_tables_is_mended(tmp_path: Path) -> No
     assert f"left over   4 ARTscores of batch {batch}, which is undone" in run(lab, "reconcile").output
     assert run(lab, "reconcile", "--repair").exit_code == 0
     assert counts(lab)[0] == 0
+
+
+def test_nothing_is_mended_where_rule_6_forbids_writing(tmp_path: Path) -> None:
+    lab = started(tmp_path)
+    scored(lab)
+    lab.finish()
+    lab.execute("DELETE FROM I_SCORES")
+    lab.execute("CREATE TRIGGER T AFTER INSERT ON I_SCORES BEGIN DELETE FROM PLATES; END")
+    assert run(lab, "reconcile").exit_code == 1
+    refused = run(lab, "reconcile", "--repair")
+    assert isinstance(refused.exception, SettingsError)
+    assert lab.scores() == []

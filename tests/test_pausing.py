@@ -13,8 +13,8 @@ from test_work_generator import TWO_SEARCHES, add_new_plate
 
 from assimilator.assimilate import assimilate
 from crystal_search.cli import crystal_search
+from crystal_search.errors import Paused
 from crystal_search.ledger import open_ledger
-from crystal_search.ledger.pauses import Paused
 from crystal_search.service import Stop
 from crystal_search.xtaltrak import open_xtaltrak
 from crystal_search.xtaltrak.scores import ScoreTable

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from crystal_search.errors import CrystalSearchError, UsageError
 from server.cli import server
+from server.install import SCRIPTS
 from server.limits import Replication, Workload
 
 
@@ -175,7 +176,20 @@ def test_adaptive_replication_says_what_is_left_to_do(project: Path) -> None:
     lines = run(project, "--replication", "adaptive")
     assert number(project, "target_nresults") == 1
     assert '--compare_script "crystal_search_compare"' in commands(project)[3]
-    assert any("UPDATE app SET target_nresults=2" in line for line in lines)
+    script = project / "bin/crystal_search_replication"
+    assert "\ncopies=2\n" in script.read_text(), "a computer without merit is compared with another one"
+    steps = [line.split("#")[0].strip() for line in lines[-3:]]
+    assert steps == ["bin/xadd", "bin/crystal_search_replication", "bin/stop && bin/start"], "the daemons read the database at their start"
+    run(project)
+    assert "\ncopies=0\n" in script.read_text(), "and is not any more"
+
+
+def test_a_lab_with_one_computer_may_send_it_the_same_work_again(project: Path) -> None:
+    """BOINC counts every copy that a computer ever had of a work unit, also one that it lost or failed at."""
+    run(project, "--computers", "few")
+    assert value(project, "one_result_per_host_per_wu") == "0"
+    run(project)
+    assert value(project, "one_result_per_host_per_wu") == "1"
 
 
 def test_invitation_codes(project: Path) -> None:
@@ -360,6 +374,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         ("--validator", "validator:8470"),
         ("--validator", "http://validator:8470/\nx"),
         ("--inbox", " /results"),
+        ("--computers", "few", "--replication", "2"),
     ],
 )
 def test_impossible_options_are_refused(project: Path, options: tuple[str, ...]) -> None:
@@ -379,7 +394,7 @@ def test_a_broken_list_or_record_stops_before_anything_is_written(project: Path)
     assert "crystal_search_install.json: can not be understood" in str(error)
 
 
-@pytest.mark.parametrize("script", ["crystal_search_validate", "crystal_search_compare", "crystal_search_assimilate"])
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_scripts_are_plain_posix_shell(script: str) -> None:
     path = Path(__file__).parent.parent / "server/files/bin" / script
     assert subprocess.run(["dash", "-n", path], check=False).returncode == 0

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from crystal_search.errors import SettingsError, TryAgainLater
-from crystal_search.service import Stop, run_service
+from crystal_search.service import Pulse, Stop, run_service
 
 
 def test_once_works_until_nothing_is_left() -> None:
@@ -41,7 +41,69 @@ def test_a_loop_tells_a_trouble_once_and_goes_on(caplog: pytest.LogCaptureFixtur
 
     run_service("s", one_round, once=False, seconds=0.001)
     told = [record.getMessage() for record in caplog.records]
-    assert told == ["the disk is full", "works again", "the disk is full", "the ledger is away", "works again", "stopped by a signal"]
+    back = "works again after 0 s"
+    assert told == ["the disk is full", back, "the disk is full", "the ledger is away", back, "stopped by a signal"]
+
+
+def test_the_pause_doubles_while_something_is_away_up_to_the_longest_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    pauses: list[float] = []
+    monkeypatch.setattr(Stop, "wait", lambda self, seconds: pauses.append(seconds))
+
+    def one_round(stop: Stop) -> None:
+        if len(pauses) == 8:
+            stop.set()
+        elif len(pauses) != 6:
+            raise TryAgainLater(f"away, by whichever of {len(pauses) % 2} names")
+
+    run_service("s", one_round, once=False, seconds=10, longest_pause=100)
+    assert pauses == [10, 20, 40, 80, 100, 100, 10, 10, 10]  # the seventh round succeeds, the eighth fails for the first time again
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "away, by whichever of 0 names",
+        "away, by whichever of 1 names",
+        "away, by whichever of 1 names",
+    ]
+
+
+def test_a_pause_that_is_longer_than_the_longest_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(Stop, "wait", lambda self, seconds: pauses.append(seconds))
+
+    def one_round(stop: Stop) -> None:
+        if len(pauses) < 3:
+            raise TryAgainLater("away")
+        stop.set()
+
+    run_service("retention", one_round, once=False, seconds=3600, longest_pause=100)
+    assert pauses == [3600, 3600, 3600, 3600]
+
+
+def test_a_pulse_turns_bad_with_a_failed_round_and_good_with_the_next() -> None:
+    pulse = Pulse("s")
+    seen: list[str | None] = []
+
+    def one_round(stop: Stop) -> bool:
+        seen.append(pulse.unwell(60))
+        if len(seen) < 3:
+            raise TryAgainLater("the ledger is away")
+        stop._asked = len(seen) == 4
+        return True
+
+    run_service("s", one_round, once=False, seconds=0.001, pulse=pulse)
+    assert seen == [None, "for 0 s: the ledger is away", "for 0 s: the ledger is away", None]
+    assert (pulse.rounds, pulse.succeeded_at is not None) == ({"done": 2, "failed": 2}, True)
+
+
+def test_a_round_that_never_looks_up_is_no_life() -> None:
+    pulse, stop = Pulse("s"), Stop()
+    assert pulse.unwell(60) is None  # not begun yet
+    pulse.begin(stop)
+    stop.looked_at -= 61
+    assert pulse.unwell(60) == "no sign of life for 61 s"
+    stop.is_set()
+    assert pulse.unwell(60) is None
 
 
 def test_another_error_ends_a_loop() -> None:

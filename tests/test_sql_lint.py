@@ -29,10 +29,15 @@ ALONE = {
         "create_i_": "the lab has them",
         "create_p": "likewise",
         "create_samples": "likewise",
+        "create_sample_families": "likewise",
+        "create_well_conditions": "likewise",
         "drop_": "the lab's DBA makes what is ours in Oracle, once (docs/how-to/oracle-dba.sql)",
         "start_": "likewise",
         "own_view": "likewise",
         "insert_": "the lab's imager fills XtalTrak",
+        "set_plate_project": "likewise",
+        "plate_inspections": "only `load` asks for it",
+        "plate_known": "likewise",
     },
 }
 

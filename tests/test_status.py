@@ -204,6 +204,34 @@ def test_a_boinc_grid_and_its_server(tmp_path: Path) -> None:
     assert "daemon transitioner" in tables
 
 
+def php_says(folder: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int = 0) -> None:
+    """BOINC's database, as the script that asks it would tell."""
+    folder.mkdir()
+    (folder / "php").write_text(f"#!/bin/sh\ntest \"$4 $5\" = 'crystal_search 86400' || exit 9\ncat <<'END'\n{answer}\nEND\nexit {code}\n")
+    (folder / "php").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_the_error_rate_and_who_makes_the_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten tasks of four computers, by number, name, and how many were valid, refused, failed and lost."""
+    php_says(tmp_path / "php", monkeypatch, '[[1,"fine",4,0,0,0],[2,"once",2,0,1,0],[3,"gar\\n[red]bage",0,2,0,0],[4,"gone",0,0,0,1]]')
+    lab = boinc_lab(tmp_path, "")
+    tasks = json.loads(told(lab, "--json"))["boinc"]["tasks"]
+    assert [tasks[key] for key in ("computers", "valid", "refused", "errors", "lost")] == [4, 6, 2, 1, 1]
+    assert [(computer["id"], computer["name"]) for computer in tasks["worst"]] == [(3, "gar [red]bage"), (2, "once"), (4, "gone")]
+    tables = told(lab)
+    assert "40.0 %" in tables
+    assert "[red]bage" in tables  # a computer's name comes from a volunteer
+
+
+@pytest.mark.parametrize(("answer", "code"), [("", 1), ("<br>Warning", 0), ('[["1"]]', 0)])
+def test_a_database_that_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int) -> None:
+    php_says(tmp_path / "php", monkeypatch, answer, code)
+    found = json.loads(told(boinc_lab(tmp_path, ""), "--json"))["boinc"]
+    assert (found["tasks"], found["progress"]["at_boinc"]) == (None, 1)
+    assert "can not be asked" in found["tasks_trouble"]
+
+
 @pytest.mark.parametrize(("content", "says"), [("<html>", "not the XML of a BOINC server"), (None, "no answer"), ("<a/>", "not the XML")])
 def test_a_boinc_server_that_does_not_tell(tmp_path: Path, content: str | None, says: str) -> None:
     with web_page(content or "") as url:

@@ -66,12 +66,16 @@ class Grid:
             write_results(path, results, {})
         return path
 
+    def environment(self, wait: str = "0") -> dict[str, str]:
+        found = {"PATH": os.environ["PATH"], "CRYSTAL_SEARCH_WAIT": wait}
+        return found | ({"CRYSTAL_SEARCH_VALIDATOR": self.address} if self.address else {})
+
     def run(self, script: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
         """Call a script as BOINC does: from a folder beside bin, by a relative path."""
         return subprocess.run(
             ["dash", f"../bin/crystal_search_{script}", *map(str, arguments)],
             cwd=self.root / "project/tmp_host",
-            env={"PATH": os.environ["PATH"], **({"CRYSTAL_SEARCH_VALIDATOR": self.address} if self.address else {}), **environment},
+            env=self.environment() | environment,
             capture_output=True,
             text=True,
             timeout=120,
@@ -136,6 +140,19 @@ def test_garbage_is_invalid_and_the_reason_is_in_the_log(grid: Grid, service: Va
     assert done.stderr.count("\n") == 1
 
 
+def test_what_was_refused_does_not_stay_on_the_disk(grid: Grid, service: ValidationServer) -> None:
+    """BOINC's file deleter passes over it. Two that are compared are needed for the third one, and deleted by BOINC."""
+    first, second = grid.upload(good()), grid.upload(changed(1, crystal_probability=0.5), copy=1)
+    assert grid.run("compare", first, second).returncode == 1
+    assert first.exists()
+    assert second.exists()
+    garbage = grid.upload(b"garbage", copy=2)
+    assert grid.run("validate", garbage).returncode == 1
+    assert not garbage.exists()
+    assert grid.run("validate", first).returncode == 0
+    assert first.exists()
+
+
 def test_a_truncated_upload_is_invalid(grid: Grid, service: ValidationServer) -> None:
     path = grid.upload(good())
     path.write_bytes(path.read_bytes()[:-30])
@@ -191,6 +208,54 @@ def test_no_result_is_lost_while_the_service_is_away(grid: Grid) -> None:
     assert done.stderr.count("\n") == 1
     assert grid.run("compare", path, path).returncode == 3
     assert grid.run("validate").returncode == grid.run("compare", path).returncode == 3
+
+
+def test_boincs_validator_waits_for_the_service(grid: Grid) -> None:
+    """ "Later" makes BOINC send the work to one more computer for each result, and give it up after six."""
+    path = grid.upload(good())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    grid.address = f"http://127.0.0.1:{port}"
+    folder = grid.root / "project/tmp_host"
+    asked = subprocess.Popen(
+        ["dash", "../bin/crystal_search_validate", str(path)], cwd=folder, env=grid.environment("1"), stderr=subprocess.PIPE, text=True
+    )
+    assert asked.stderr is not None
+    assert "BOINC's validator waits" in asked.stderr.readline()
+    server = ValidationServer(("127.0.0.1", port), grid.work_units)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        assert asked.wait(timeout=120) == 0
+    finally:
+        server.stop()
+        thread.join()
+    asked.stderr.close()
+
+
+def test_who_waits_ends_when_boinc_is_stopped(grid: Grid) -> None:
+    (grid.root / "project/stop_daemons").touch()  # as bin/stop does
+    done = grid.run("validate", grid.upload(good()), CRYSTAL_SEARCH_WAIT="1", CRYSTAL_SEARCH_VALIDATOR="http://127.0.0.1:9")
+    assert done.returncode == 3
+
+
+def test_one_result_that_the_service_can_not_judge_holds_up_no_other(grid: Grid, service: ValidationServer) -> None:
+    grid.address += "/elsewhere"  # answered 404
+    done = grid.run("validate", grid.upload(good()), CRYSTAL_SEARCH_WAIT="1")
+    assert done.returncode == 3
+    assert "answered 404" in done.stderr
+
+
+def test_a_signal_is_no_verdict(grid: Grid) -> None:
+    """BOINC takes a script that a signal has ended for one that said no."""
+    grid.address = "http://127.0.0.1:9"
+    command = ["dash", "../bin/crystal_search_validate", str(grid.upload(good()))]
+    with subprocess.Popen(command, cwd=grid.root / "project/tmp_host", env=grid.environment("1"), stderr=subprocess.PIPE) as asked:
+        assert asked.stderr is not None
+        assert b"waits" in asked.stderr.readline()
+        asked.terminate()
+        assert asked.wait(timeout=120) == 3
 
 
 def test_no_result_is_lost_while_the_work_units_are_away(grid: Grid, service: ValidationServer) -> None:
@@ -322,7 +387,7 @@ def test_a_hostile_name_reaches_no_other_folder(grid: Grid) -> None:
 
 
 def ask(service: ValidationServer, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", service.server_address[1], timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", service.server_address[1], timeout=120)
     try:
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
@@ -345,7 +410,7 @@ def test_requests_by_hand(grid: Grid, service: ValidationServer) -> None:
 
 def send(service: ValidationServer, text: bytes) -> bytes:
     """What a raw connection gets; it sends nothing after ``text``, and stays open."""
-    with socket.create_connection(("127.0.0.1", service.server_address[1]), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", service.server_address[1]), timeout=120) as connection:
         connection.sendall(text)
         received = b""
         while chunk := connection.recv(4096):
@@ -409,7 +474,7 @@ def test_the_command_stops_cleanly_and_finishes_what_it_has_begun(grid: Grid) ->
         while f"listening on 127.0.0.1:{port}" not in (line := process.stderr.readline()):
             assert line, "it ended"
         body = grid.upload(good()).read_bytes()
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
             head = f"POST /validate?work_unit={UNIT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
             connection.sendall(head.encode() + body[:100])
             time.sleep(0.3)
@@ -418,7 +483,7 @@ def test_the_command_stops_cleanly_and_finishes_what_it_has_begun(grid: Grid) ->
             connection.sendall(body[100:])
             assert connection.recv(4096).startswith(b"HTTP/1.1 200")
         rest = process.stderr.read()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=120) == 0
     finally:
         process.kill()
         process.wait()

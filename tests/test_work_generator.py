@@ -611,14 +611,14 @@ def test_two_generators_at_once_and_one_killed(tmp_path: Path) -> None:
     drops = list(product((1, 2, 3, 4), range(1, 7), (1,)))
     lab = make_lab(tmp_path, drops, "[generator]\nimages_per_work_unit = 1\n")
     killed = command(lab, "--once")
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not list(lab.settings.grid_spool.glob("wu_*")) and time.monotonic() < end:
         time.sleep(0.01)
     killed.kill()
     killed.communicate()
     both = [command(lab, "--once"), command(lab, "--once")]
     for one in both:
-        _, told = one.communicate(timeout=30)
+        _, told = one.communicate(timeout=120)
         assert one.returncode == 0, told
     assert local_grid_images(lab) == sorted(image_name(*drop) for drop in drops)
     assert lab.counts() == {"in_work": len(drops)}
@@ -627,11 +627,11 @@ def test_two_generators_at_once_and_one_killed(tmp_path: Path) -> None:
 def test_a_service_stops_cleanly_on_sigterm(tmp_path: Path) -> None:
     lab = make_lab(tmp_path)
     service = command(lab)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not list(lab.settings.grid_spool.glob("wu_*")) and time.monotonic() < end:
         time.sleep(0.02)
     service.terminate()
-    _, told = service.communicate(timeout=60)
+    _, told = service.communicate(timeout=120)
     assert service.returncode == 0
     assert told.decode().splitlines()[-1].endswith("stopped by a signal")
     assert lab.counts("work_units") == {"submitted": 1}

@@ -23,8 +23,9 @@ from crystal_search import settings
 from crystal_search.errors import SettingsError, TryAgainLater, UsageError
 from crystal_search.settings import Search
 from crystal_search.xtaltrak import XtalTrak, open_xtaltrak
-from crystal_search.xtaltrak.embedded import create_embedded, import_folder, load, load_images
+from crystal_search.xtaltrak.embedded import create_embedded, import_folder, load_images
 from crystal_search.xtaltrak.images import START, Protect, like_pattern
+from crystal_search.xtaltrak.load import load
 from crystal_search.xtaltrak.names import DEFAULT_NAMES, resolve_names, statement
 
 SQL = Path(__file__).parents[1] / "crystal_search" / "xtaltrak" / "sql"

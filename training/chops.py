@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from client_app.preprocess import BRIGHTNESS_CEILING
-from crystal_search.classes import CLASSES, CRYSTAL_CLASSES, NAMES
+from crystal_search.classes import NAMES, Group
+from training.outputs import THIRTEEN, Outputs
 from training.shards import Arrays
 
 WINDOW = 224
@@ -86,26 +87,26 @@ def augment(pixels: Pixels, window: int, rng: np.random.Generator, softest: floa
     return np.clip(pixels, 0.0, BRIGHTNESS_CEILING)
 
 
-def one_hot(labels: npt.NDArray[np.uint8]) -> Pixels:
-    """Class indices (n,) as float32 (n, classes)."""
-    return np.eye(len(NAMES), dtype=np.float32)[labels]
+def one_hot(labels: npt.NDArray[np.uint8], outputs: Outputs = THIRTEEN) -> Pixels:
+    """Class indices (n,) as float32 (n, outputs)."""
+    return np.eye(len(outputs), dtype=np.float32)[outputs.labels(labels)]
 
 
 class Balanced:
     """Makes batches in which classes appear as :data:`SHARES` says, whatever the data's own shares are, or as in the data."""
 
-    def __init__(self, data: Arrays, window: int = WINDOW, *, as_in_data: bool = False) -> None:
-        self.data, self.window = data, window
+    def __init__(self, data: Arrays, window: int = WINDOW, *, as_in_data: bool = False, outputs: Outputs = THIRTEEN) -> None:
+        self.data, self.window, self.outputs = data, window, outputs
         self.members = [np.flatnonzero(data["labels"] == index) for index in range(len(NAMES))]
         wanted = [len(members) if as_in_data else SHARES[name] for name, members in zip(NAMES, self.members, strict=True)]
         shares = np.array([share if len(members) else 0.0 for share, members in zip(wanted, self.members, strict=True)])
         self.shares = shares / shares.sum()
 
     def __call__(self, rng: np.random.Generator, size: int) -> tuple[Pixels, Pixels]:
-        """``size`` augmented chops: pixels (size, window, window, 1) and one-hot classes (size, 13)."""
+        """``size`` augmented chops: pixels (size, window, window, 1) and one-hot classes (size, outputs)."""
         picks = [rng.choice(self.members[label]) for label in rng.choice(len(NAMES), size=size, p=self.shares)]
         looks = [self._look(pick, rng) for pick in picks]
-        return channelled(np.stack(looks)), one_hot(self.data["labels"][picks])
+        return channelled(np.stack(looks)), one_hot(self.data["labels"][picks], self.outputs)
 
     def _look(self, pick: int, rng: np.random.Generator) -> Pixels:
         softest = SOFTEST.get(NAMES[self.data["labels"][pick]], 1.3)
@@ -125,7 +126,7 @@ def centred(data: Arrays, window: int, start: int, end: int) -> Pixels:
 
 
 def logits(model: Any, data: Arrays, window: int = WINDOW, size: int = 64) -> Pixels:
-    """Logits (n, 13) of all examples: the mean over each chop's class map."""
+    """Logits (n, outputs) of all examples: the mean over each chop's class map."""
     starts = range(0, len(data["pixels"]), size)
     maps = [np.asarray(model.predict_on_batch(centred(data, window, start, start + size))) for start in starts]
     return np.asarray(np.concatenate(maps).mean(axis=(1, 2)), dtype=np.float32)
@@ -138,41 +139,50 @@ def softmax(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
 
 
 def loss(truth: Any, class_map: Any) -> Any:
-    """Cross-entropy of the map's mean logits; ``truth`` (n, 13) one-hot, ``class_map`` (n, h, w, 13)."""
+    """Cross-entropy of the map's mean logits; ``truth`` (n, outputs) one-hot, ``class_map`` (n, h, w, outputs)."""
     from keras import losses, ops
 
     return ops.mean(losses.categorical_crossentropy(truth, ops.mean(class_map, axis=(1, 2)), from_logits=True))
 
 
-#: Index of each class's group.
-_GROUPS = np.array([sorted({c.group for c in CLASSES}).index(c.group) for c in CLASSES])
+def figures(values: Pixels, labels: npt.NDArray[np.uint8], threshold: float = 0.85, outputs: Outputs = THIRTEEN) -> dict[str, float]:
+    """Figures of logits (n, outputs) on held-out chops: loss, accuracy in classes and in groups, crystals found and false at the threshold.
 
-
-def figures(values: Pixels, labels: npt.NDArray[np.uint8], threshold: float = 0.85) -> dict[str, float]:
-    """Figures of logits (n, 13) on held-out chops: loss, accuracy in classes and in groups, crystals found and false at the threshold.
-
-    ``crystals_found`` is the share of crystal chops in which one crystal class exceeds the threshold (P16), ``crystals_false`` the same
+    ``top5`` is the share of chops whose class is among the five most probable (P14), NaN where there are no more outputs than that;
+    ``crystals_found`` the share of crystal chops in which one crystal class exceeds the threshold (P16), ``crystals_false`` the same
     of chops of all other classes.
     """
-    probabilities = softmax(values)
+    probabilities, truth = softmax(values), outputs.labels(labels)
     best = probabilities.argmax(axis=1)
-    crystal = np.isin(labels, [NAMES.index(name) for name in CRYSTAL_CLASSES])
-    called = probabilities[:, [NAMES.index(name) for name in CRYSTAL_CLASSES]].max(axis=1) > threshold
+    right = probabilities[np.arange(len(truth)), truth]
+    crystals = outputs.groups == list(Group).index(Group.CRYSTAL)
+    crystal = crystals[truth]
+    called = probabilities[:, crystals].max(axis=1) > threshold
     return {
-        "held_out_loss": float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean()),
-        "accuracy": float((best == labels).mean()),
-        "group_accuracy": float((_GROUPS[best] == _GROUPS[labels]).mean()),
+        "held_out_loss": float(-np.log(np.maximum(right, 1e-12)).mean()),
+        "accuracy": float((best == truth).mean()),
+        "top5": float(((probabilities > right[:, None]).sum(axis=1) < 5).mean()) if len(outputs) > 5 else float("nan"),
+        "group_accuracy": float((outputs.groups[best] == outputs.groups[truth]).mean()),
         "crystals_found": float(called[crystal].mean()) if crystal.any() else float("nan"),
         "crystals_false": float(called[~crystal].mean()) if (~crystal).any() else float("nan"),
     }
 
 
-def validate(data: Arrays, window: int, model: Any) -> dict[str, float]:
-    """The figures of a model on held-out chops."""
-    return figures(logits(model, data, window), data["labels"])
+def validate(data: Arrays, window: int, model: Any, outputs: Outputs = THIRTEEN, training: Arrays | None = None) -> dict[str, float]:
+    """The figures of a model on held-out chops, and ``training_accuracy`` on those of ``training``."""
+    found = figures(logits(model, data, window), data["labels"], outputs=outputs)
+    if training is not None:
+        found["training_accuracy"] = figures(logits(model, training, window), training["labels"], outputs=outputs)["accuracy"]
+    return found
 
 
-def temperature(values: Pixels, labels: npt.NDArray[np.uint8]) -> float:
+def some(data: Arrays, count: int) -> Arrays:
+    """``count`` examples, or fewer, spread evenly over the data."""
+    places = np.unique(np.linspace(0, len(data["labels"]) - 1, count).astype(np.int64))
+    return {name: data[name][places] for name in ("pixels", "labels")}
+
+
+def temperature(values: Pixels, labels: npt.NDArray[np.integer[Any]]) -> float:
     """The number by which logits are divided so that held-out chops have the smallest loss (temperature scaling, Guo et al. 2017)."""
     grid = np.exp(np.linspace(np.log(0.5), np.log(4.0), 200))
     losses = [-np.log(np.maximum(softmax(values / t)[np.arange(len(labels)), labels], 1e-12)).mean() for t in grid]
@@ -185,6 +195,6 @@ def counts(labels: npt.NDArray[np.uint8]) -> dict[str, int]:
     return {name: int(number) for name, number in zip(NAMES, numbers, strict=True) if number}
 
 
-def work_folder(work: Path) -> Path:
-    """Where the chops and their trainings are kept."""
-    return work / "chops"
+def work_folder(work: Path, window: int = WINDOW) -> Path:
+    """Where the chops and their trainings are kept; chops of another window are other examples."""
+    return work / "chops" if window == WINDOW else work / f"chops-{window}"

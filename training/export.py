@@ -32,6 +32,8 @@ TOLERANCE = 1e-4
 DROP_FILE, CHOPS_FILE, SETTINGS_FILE = "drop.onnx", "chops.onnx", "model.toml"
 #: Working resolution: half of a Minstrel HT's 2560 px at 1.131 um/px.
 UM_PER_PX, IMAGE_WIDTH = 2.262, 1280
+#: Steps of networks that are run chop by chop, and the one that is usual: P15's 50 px of 2452 are 26 px, which few computers can afford.
+PADDED_STEPS, PADDED_STEP = (16, 24, 26, 32, 48, 50, 64, 80, 96, 112), 64
 DRAWN_ONLY = "drawn by training/synthetic of this project; no photograph was used"
 
 
@@ -121,6 +123,18 @@ def chop_settings(folder: Path, window: int) -> dict[str, Any]:
     }
 
 
+def padded_chop_settings(folder: Path, window: int) -> dict[str, Any]:
+    """The same for a padded network, or one that sees the whole chop at once: a client runs it chop by chop, in any step."""
+    steps = [step for step in PADDED_STEPS if step <= window]
+    return chop_settings(folder, window) | {
+        "stride": window,
+        "receptive_field": window,
+        "step": steps[-1] if window < PADDED_STEP else PADDED_STEP,
+        "steps": steps,
+        "dense_exact": False,
+    }
+
+
 def read_settings(folder: Path) -> dict[str, Any]:
     """What the folder's ``model.toml`` holds; nothing where there is none. Raises ``SettingsError`` for a damaged one."""
     path = folder / SETTINGS_FILE
@@ -146,6 +160,20 @@ def inherit(folder: Path, source: Path) -> None:
             if name and (source / name).is_file():
                 copy_atomically(source / name, folder / Path(name).name)
     write_atomically(folder / SETTINGS_FILE, to_toml(settings | {"name": folder.resolve().name}).encode())
+
+
+def take_drop(folder: Path, source: Path) -> None:
+    """Gives ``folder`` the drop finder of the model folder ``source``. Raises ``SettingsError`` where that has none, ``TryAgainLater`` on a
+    full disk."""
+    told = read_settings(source)
+    if not told.get("drop") or not (source / told["drop"].get("file", "")).is_file():
+        raise SettingsError(f"{source} has no drop finder: name a model folder")
+    copy_atomically(source / told["drop"]["file"], folder / DROP_FILE)
+    record = told.get("training", {}).get("drop", {})
+    kept = source / str(record.get("weights", ""))
+    if record.get("weights") and kept.is_file():
+        copy_atomically(kept, folder / kept.name)
+    write_settings(folder, {"drop": {**told["drop"], "file": DROP_FILE}, "training": {"drop": record}})
 
 
 def write_settings(folder: Path, tables: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from crystal_search.atomic import write_atomically
 from crystal_search.errors import CrystalSearchError, UsageError
-from training import checkpoints
+from training import checkpoints, timing
 from training.average import Average, averaged
 from training.rates import levels, planned_level, stagnation_level
 
@@ -127,7 +128,7 @@ def fit(
         if has_stagnated(plan, rows):
             _log.info("%s: no better for %d epochs at the last rate: stopped after epoch %d", title, plan.patience, epoch)
             break
-        rate = learning_rate(plan, epoch, rows)
+        rate, started = learning_rate(plan, epoch, rows), time.monotonic()
         loss = _run_epoch(model, draw, plan, epoch, rate, average, title)
         if not math.isfinite(loss):
             raise CrystalSearchError(f"the loss is no number in epoch {epoch + 1}: lower --rate and go on with --resume")
@@ -135,6 +136,7 @@ def fit(
             figures = validate(model)
         rows.append({"epoch": float(epoch + 1), "rate": rate, "loss": loss, **figures})
         checkpoints.save(checkpoints.path_of(folder, epoch + 1), model, average)
+        timing.note(folder, epoch + 1, time.monotonic() - started)
         write_figures(folder, rows)  # from here on the epoch counts
         checkpoints.thin_out(folder, epoch + 1, best_epoch(rows))
         print(json.dumps({name: float(f"{value:.4g}") for name, value in rows[-1].items()}), flush=True)

@@ -137,11 +137,18 @@ def train_network(
 
 
 def write_network(
-    run: Run, network: str, trained: Trained, file: str, examples: Sequence[npt.NDArray[np.float32]], start: Start | None
+    run: Run,
+    network: str,
+    trained: Trained,
+    file: str,
+    examples: Sequence[npt.NDArray[np.float32]],
+    start: Start | None,
+    exported: Callable[[Any], Any] = lambda model: model,
 ) -> dict[str, Any]:
     """Writes ONNX and Keras weights into the model folder and returns what ``model.toml`` says of the training, but for its data.
 
-    The rest of the folder comes from the model that the training started from, where it has none of its own.
+    ``exported`` makes of the trained network the one that clients run. The rest of the folder comes from the model that the training
+    started from, where it has none of its own.
     """
     try:
         run.out.mkdir(parents=True, exist_ok=True)
@@ -149,7 +156,7 @@ def write_network(
             export.inherit(run.out, start.folder)
         weights = run.out / f"{network}{SUFFIXES[0]}"
         keep(trained.model, weights)
-        difference = export.export_onnx(trained.model, run.out / file, examples)
+        difference = export.export_onnx(exported(trained.model), run.out / file, examples)
     except OSError as error:
         raise TryAgainLater(f"can not write to {run.out} ({error.strerror}): the training is kept, add --resume") from error
     except ValueError as error:

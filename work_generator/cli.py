@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
+from crystal_search import services
 from crystal_search.grid import open_grid
-from crystal_search.ledger import open_ledger
+from crystal_search.ledger import Ledger
 from crystal_search.ledger.schema import ImageState
 from crystal_search.models import check_model, find_model
-from crystal_search.service import Stop, run_service
+from crystal_search.service import Stop
 from crystal_search.settings import load_settings
 from crystal_search.xtaltrak import open_xtaltrak
 from crystal_search.xtaltrak.images import Key
@@ -41,17 +42,15 @@ def work_generator(settings_file: Path | None, once: bool, rescan: bool, retry_r
     retry = [state for state, asked in ((ImageState.REFUSED, retry_refused), (ImageState.FAILED, retry_failed)) if asked]
     to_prepare = True
 
-    with open_ledger(settings.ledger_url) as ledger:
+    def one_round(stop: Stop, ledger: Ledger) -> bool:
+        nonlocal to_prepare
+        with open_xtaltrak(settings.xtaltrak) as xtaltrak:
+            generator = Generator(settings, ledger, xtaltrak, grid, stop, positions, marks=marks, did=did, said=said)
+            if to_prepare:
+                prepare(generator, rescan=rescan, retry=retry)
+                to_prepare = False
+            return run_round(generator)
 
-        def one_round(stop: Stop) -> bool:
-            nonlocal to_prepare
-            with open_xtaltrak(settings.xtaltrak) as xtaltrak:
-                generator = Generator(settings, ledger, xtaltrak, grid, stop, positions, marks=marks, did=did, said=said)
-                if to_prepare:
-                    prepare(generator, rescan=rescan, retry=retry)
-                    to_prepare = False
-                return run_round(generator)
-
-        run_service("work-generator", one_round, once, settings.generator.poll_seconds)
+    services.run(settings, "work-generator", one_round, once, alone=False)
     if once and not did and not any(said.values()):
         click.echo("nothing to do: the searches find no image that is not in the ledger, and no work waits to go out")

@@ -51,8 +51,8 @@ def what_forbids_writing(section: settings.XtalTrak, xtaltrak: XtalTrak) -> list
 
 def _before_writing(section: settings.XtalTrak, xtaltrak: XtalTrak, dictionary: Dictionary) -> list[_Check]:
     return [
-        ("mapping", lambda: tables.mapping(xtaltrak, dictionary)),
-        ("grants", lambda: tables.grants(xtaltrak, dictionary)),
+        ("mapping", lambda: tables.mapping(section, xtaltrak, dictionary)),
+        ("grants", lambda: tables.grants(section, dictionary)),
         ("triggers", lambda: score_table.triggers(section, dictionary)),
         ("keys", lambda: score_table.keys(xtaltrak, dictionary)),
         ("columns", lambda: score_table.required_columns(xtaltrak, dictionary)),

@@ -116,6 +116,8 @@ def codes(section: settings.XtalTrak, xtaltrak: XtalTrak, dictionary: Dictionary
         findings.append(error("codes", what, remedy, forbids_writing=True))
     if column is not None:
         findings += _allowed(dictionary, place, column.name, ours, remedy)
+    if mixed := section.score_codes.mixed:
+        findings.append(warning("codes", f"classes of different groups share the score {', '.join(mixed)}", remedy))
     used = {("" if code is None else str(code).strip()): int(count) for code, count in xtaltrak.query("doctor_codes", _newest(xtaltrak))}
     used.pop("", None)
     known = {code for code in used if section.score_codes.is_known(code)}

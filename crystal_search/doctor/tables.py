@@ -19,7 +19,9 @@ _OURS = {
 }
 _WRITES = frozenset({"INSERT", "UPDATE", "DELETE"})
 _DATES = frozenset({"INSPECTDATE", "SCOREDATE", "SETUP_DATE"})
-_TEXTS = frozenset({"BARCODEID", "BARCODE", "IMAGENAME", "SCORE", "SCOREDBY", "PLATE_NAME", "NAME", "SAMPLE_NAME"})
+_TEXTS = frozenset(
+    {"BARCODEID", "BARCODE", "IMAGENAME", "SCORE", "SCOREDBY", "PLATE_NAME", "NAME", "SAMPLE_NAME", "CONDITION_TEXT", "FAMILY"}
+)
 #: What a type has to begin with. A column of dates holds ISO text in SQLite.
 _FIT = {
     "number": ("NUMBER", "INTEGER", "FLOAT", "BINARY_"),
@@ -28,10 +30,11 @@ _FIT = {
 }
 
 
-def mapping(xtaltrak: XtalTrak, dictionary: Dictionary) -> Iterator[Finding]:
+def mapping(section: settings.XtalTrak, xtaltrak: XtalTrak, dictionary: Dictionary) -> Iterator[Finding]:
     """Every table and column of the mapping, against the dictionary."""
     good = 0
-    for key in tables():
+    mapped = tables(section.details or ())
+    for key in mapped:
         place = dictionary.place(key)
         if place is None and key == "ARTSCORES_OWN" and not dictionary.is_oracle:
             continue  # made when it is needed
@@ -41,7 +44,7 @@ def mapping(xtaltrak: XtalTrak, dictionary: Dictionary) -> Iterator[Finding]:
         findings = list(_columns(xtaltrak, dictionary, key, place))
         good += not findings
         yield from findings
-    yield ok("mapping", f"{good} of {len(tables())} tables and views are as the mapping says")
+    yield ok("mapping", f"{good} of {len(mapped)} tables and views are as the mapping says")
 
 
 def own_tables(asked: settings.Finalizer, xtaltrak: XtalTrak, dictionary: Dictionary) -> Iterator[Finding]:
@@ -70,7 +73,7 @@ def _missing(key: str, name: str) -> Finding:
         return error("mapping", what, _OURS[key], forbids_writing=True)
     if key in REQUIRED:
         return error("mapping", what, f"set xtaltrak.names {key}, or the DBA grants SELECT on it", forbids_writing=True)
-    return warning("mapping", what, f"only listings and data sets by protein need it: set xtaltrak.names {key}, or leave it")
+    return warning("mapping", what, f"only listings, hits and data sets by protein need it: set xtaltrak.names {key}, or leave it")
 
 
 def _columns(xtaltrak: XtalTrak, dictionary: Dictionary, key: str, place: Place) -> Iterator[Finding]:
@@ -104,12 +107,12 @@ def _type(key: str, column: str, place: Place, found: Column) -> Iterator[Findin
         )
 
 
-def grants(xtaltrak: XtalTrak, dictionary: Dictionary) -> Iterator[Finding]:
+def grants(section: settings.XtalTrak, dictionary: Dictionary) -> Iterator[Finding]:
     """What our account may do: read, and write our own view only (write-back rule 2)."""
     if not dictionary.is_oracle:
         yield ok("grants", "SQLite knows none: who can write the file can write all of it")
         return
-    places = {key: place for key in tables() if (place := dictionary.place(key))}
+    places = {key: place for key in tables(section.details or ()) if (place := dictionary.place(key))}
     findings = [finding for key, place in places.items() for finding in _grants_on(key, place, dictionary.privileges(place))]
     yield from findings or [ok("grants", "our account may do what it needs, and no more")]
 

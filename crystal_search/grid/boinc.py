@@ -102,7 +102,7 @@ class BoincGrid:
         self._over = spool / "over"
         self._lock = spool / "lock"
         self._inbox = inbox
-        self._tools = tools
+        self.tools = tools
         self._validator = validator
         self._attempts = attempts
         self._now = now
@@ -115,7 +115,7 @@ class BoincGrid:
 
     def check(self) -> None:
         """Raise ``SettingsError`` when the project is none, or our application was not installed into it."""
-        self._tools.check()
+        self.tools.check()
 
     # ---- the Grid protocol ---------------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class BoincGrid:
         with self._alone():
             if record := self._record(name):
                 for job in _jobs(name, record.attempt):
-                    self._tools.cancel(job)
+                    self.tools.cancel(job)
                 self._end(name)
 
     def open_work_units(self) -> int:
@@ -199,11 +199,11 @@ class BoincGrid:
             return
         batch = [name for _, _, name in takewhile(lambda item: item[0] == queued[0][0], queued)][:CREATE_AT_ONCE]
         try:
-            self._tools.check()
+            self.tools.check()
             self._create(batch)
             self._trouble = None
         except (CrystalSearchError, OSError) as error:
-            line = f"BOINC's {self._tools.staging}: can not be written ({error}); try again later"
+            line = f"BOINC's {self.tools.staging}: can not be written ({error}); try again later"
             self._trouble = error if isinstance(error, CrystalSearchError) else TryAgainLater(line)
             self._not_before = self._now() + PAUSE_SECONDS
 
@@ -239,15 +239,15 @@ class BoincGrid:
         for name in names:
             record = self._current[name]
             try:
-                copy_atomically(Path(record.source), self._tools.staging / f"{_job(name, record.attempt)}.zip")
+                copy_atomically(Path(record.source), self.tools.staging / f"{_job(name, record.attempt)}.zip")
                 brought[name] = record
             except FileNotFoundError:
                 self._give_up(name, record, f"its file {Path(record.source).name} is gone")
         if not brought:
             return
         try:
-            self._tools.stage()
-            self._tools.create([_job(name, record.attempt) for name, record in brought.items()], next(iter(brought.values())).priority)
+            self.tools.stage()
+            self.tools.create([_job(name, record.attempt) for name, record in brought.items()], next(iter(brought.values())).priority)
         finally:
             self._empty_staging()  # of files that BOINC has already
         for name, record in brought.items():
@@ -255,7 +255,7 @@ class BoincGrid:
         _log.info("%d work units created at BOINC, %s", len(brought), _span(list(brought)))
 
     def _empty_staging(self) -> None:
-        for leftover in self._tools.staging.iterdir() if self._tools.staging.is_dir() else []:
+        for leftover in self.tools.staging.iterdir() if self.tools.staging.is_dir() else []:
             leftover.unlink()
 
     def _settled(self, names: Sequence[str], error: ToolFailedError) -> bool:
@@ -346,7 +346,7 @@ class BoincGrid:
         """Why BOINC gave a job up: its assimilator's line, and what the client said where that can be had."""
         text = failed.read_bytes()[:_REASON_LENGTH].decode(errors="replace")
         reason = " ".join(text.split()) or "BOINC gave it up without a reason"
-        words = self._tools.last_words(failed.stem)
+        words = self.tools.last_words(failed.stem)
         return f"{reason}; the client said: {words}" if words else reason
 
     def _give_up(self, name: str, record: _Record, reason: str) -> None:

@@ -36,7 +36,7 @@ $results = $job ? BoincResult::enum("workunitid=".$job->id." order by id") : arr
 foreach ($results as $result) if ($result->stderr_out) $found = $result->stderr_out;
 echo $found;
 """
-_STDERR_SECONDS = 30.0
+_PHP_SECONDS = 30.0
 
 
 class ToolFailedError(TryAgainLater):
@@ -101,11 +101,15 @@ class BoincTools:
 
     def last_words(self, name: str) -> str:
         """What the client last said of a job on standard error, in one line, or nothing where that can not be had."""
+        return _clients_line(self.php(_STDERR_PHP, name) or "")
+
+    def php(self, script: str, *arguments: str) -> str | None:
+        """What a script prints that reads BOINC's database; None where PHP or the database is not to be had."""
         try:
-            found = self._run(["php", "-r", _STDERR_PHP, "--", name], seconds=_STDERR_SECONDS)
+            found = self._run(["php", "-r", script, "--", *arguments], seconds=_PHP_SECONDS)
         except CrystalSearchError:
-            return ""
-        return _clients_line(found.stdout) if found.returncode == 0 else ""
+            return None
+        return found.stdout if found.returncode == 0 else None
 
     def _probe(self) -> None:
         """Once: that ``command`` runs in this project and passes standard input on. Without it ``create_work --stdin`` creates nothing, and

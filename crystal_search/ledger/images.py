@@ -187,6 +187,7 @@ def _claim_again(connection: Connection, which: ColumnElement[bool]) -> int:
             .where(which, images.c.batch_id == old.id)
             .values(state=ImageState.CLAIMED, reason=None, batch_id=new, work_unit_id=None, public_id=None)
         )
+        connection.execute(update(batches).where(batches.c.id == old.id).values(changed_at=utc_now()))  # its counts are others now
         count += moved.rowcount
     return count
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
-from crystal_search.ledger.schema import ImageState, images, results
+from crystal_search.ledger.schema import BatchState, ImageState, batches, images, results
 
 #: Long enough to hold a night, when most computers are idle.
 WINDOW = timedelta(hours=24)
@@ -27,13 +27,17 @@ class Pace:
 
 def read_pace(connection: Connection, now: datetime) -> Pace:
     """The pace at ``now`` (UTC). It counts from the first result of the last 24 hours on, and expects it to stay as it is."""
-    count, first = connection.execute(
-        select(func.count(images.c.id), func.min(results.c.received_at))
-        .select_from(results.join(images, images.c.work_unit_id == results.c.work_unit_id))
-        .where(results.c.received_at > now - WINDOW)
-    ).one()
+    lately = results.c.received_at > now - WINDOW
+    first = connection.execute(select(func.min(results.c.received_at)).where(lately)).scalar_one()
+    units = select(results.c.work_unit_id).where(lately)
+    count = connection.execute(select(func.count()).select_from(images).where(images.c.work_unit_id.in_(units))).scalar_one()
     left = connection.execute(
-        select(func.count()).select_from(images).where(images.c.state.in_([ImageState.CLAIMED, ImageState.IN_WORK]))
+        select(func.count())
+        .select_from(images)
+        .where(
+            images.c.batch_id.in_(select(batches.c.id).where(batches.c.state == BatchState.OPEN)),  # no other has any, and an index serves
+            images.c.state.in_([ImageState.CLAIMED, ImageState.IN_WORK]),
+        )
     ).scalar_one()
     if not count:
         return Pace(0, 0.0, left, None)

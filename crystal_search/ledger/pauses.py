@@ -10,17 +10,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select
 
-from crystal_search.errors import TryAgainLater
+from crystal_search.errors import Paused
 from crystal_search.ledger.results import utc_now
 from crystal_search.ledger.schema import pauses
 
 EVERYTHING = "everything"
 #: What can be paused: all of it, the work generator's work of one priority, or one service.
 WHAT = (EVERYTHING, "realtime", "archive", "work-generator", "assimilate", "finalize", "set-autoscore")
-
-
-class Paused(TryAgainLater):
-    """A service that was asked to pause; the message says by whom, since when, and how it goes on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import click
 from crystal_search import settings
 from crystal_search.errors import UsageError
 from crystal_search.settings import Identifier, load_settings
-from crystal_search.xtaltrak.names import resolve_names, statement
+from crystal_search.xtaltrak.names import DETAIL_TABLES, resolve_names, statement
 
 #: XtalTrak's own tables; we read them and no more.
 _READ = ("I_INSPECTIONS", "I_IMAGES", "I_SCORES", "I_PLATE_INSPECTIONS", "PLATES", "PROJECTS", "PLATE_DROPS", "SAMPLES")
@@ -62,9 +62,10 @@ ALTER SESSION SET CURRENT_SCHEMA = {owner};"""
         for name in statements:
             yield f"\n{statement('oracle', name, filled)};"
     yield "\n-- SELECT, not READ: it includes LOCK TABLE, which keeps people's scores and ours apart for the moment of a write."
-    yield from (f"GRANT SELECT ON {names[key]} TO {account};" for key in _READ)
+    read = (*_READ, *(DETAIL_TABLES[detail] for detail in section.details or () if detail in DETAIL_TABLES))
+    yield from (f"GRANT SELECT ON {names[key]} TO {account};" for key in read)
     yield from (f"GRANT {may} ON {names[key]} TO {account};" for key, (may, _, _) in _OURS.items())
-    plain = [names[key] for key in (*_READ, *_OURS) if "." not in names[key]]
+    plain = [names[key] for key in (*read, *_OURS) if "." not in names[key]]
     if plain:
         yield "\n-- So that the account finds them under the names of the settings."
         yield from (f"CREATE SYNONYM {account}.{name} FOR {owner}.{name};" for name in plain)

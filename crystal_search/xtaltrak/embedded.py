@@ -5,7 +5,6 @@ It is the default where there is no Oracle, and the ground of the demo and of th
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,18 +12,14 @@ from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 
-import click
-
 from crystal_search import settings
 from crystal_search.atomic import write_atomically
-from crystal_search.crystaltrak_names import ImageName, MalformedNameError, parse_image_name
-from crystal_search.errors import EXIT_SOME_FAILED, SettingsError, UsageError
-from crystal_search.settings import load_settings
+from crystal_search.crystaltrak_names import PICTURE_MARK, MalformedNameError, parse_image_name
+from crystal_search.errors import SettingsError, UsageError
+from crystal_search.plate import Drop
 from crystal_search.xtaltrak import XtalTrak
 from crystal_search.xtaltrak.images import database_time
 from crystal_search.xtaltrak.sqlite import connect_sqlite
-
-_log = logging.getLogger("load")
 
 #: In this order, so that what a table refers to is there before it.
 _CREATE = (
@@ -32,6 +27,8 @@ _CREATE = (
     "create_plates",
     "create_samples",
     "create_plate_drops",
+    "create_sample_families",
+    "create_well_conditions",
     "create_i_plate_inspections",
     "create_i_inspections",
     "create_i_images",
@@ -48,6 +45,16 @@ class Report:
 
     added: int
     skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedImage:
+    """An image as it enters the embedded XtalTrak; ``taken_at`` is the lab's local time."""
+
+    drop: Drop
+    inspection: int
+    taken_at: datetime
+    name: str
 
 
 def create_embedded(section: settings.XtalTrak) -> XtalTrak:
@@ -71,7 +78,7 @@ def load_images(xtaltrak: XtalTrak, image_root: Path) -> Report:
     What the database has already stays as it is. A file with a malformed name, or in a folder that its name contradicts, is
     skipped with one line, never guessed. The day of the name is the date of the inspection. Raises ``UsageError``.
     """
-    names: list[ImageName] = []
+    images: list[LoadedImage] = []
     skipped: list[str] = []
     for path in _files(image_root):
         try:
@@ -82,23 +89,23 @@ def load_images(xtaltrak: XtalTrak, image_root: Path) -> Report:
         if path.parent != image_root / name.folder:
             skipped.append(f"{path.name!r}: lies in {path.parent}, its name says {name.folder}")
             continue
-        names.append(name)
-    return Report(_insert(xtaltrak, names), tuple(skipped))
+        images.append(LoadedImage(name.drop, name.inspection_number, datetime.combine(name.taken_on, time()), name.file_name))
+    return Report(insert_images(xtaltrak, images), tuple(skipped))
 
 
-def _insert(xtaltrak: XtalTrak, names: Iterable[ImageName]) -> int:
-    """The number of images that were not there yet."""
+def insert_images(xtaltrak: XtalTrak, images: Iterable[LoadedImage]) -> int:
+    """Bring images with their plates and inspections in, in one transaction; the number of images that were not there yet."""
     rows: list[dict[str, Any]] = [
         {
-            "barcode": name.drop.barcode,
-            "number": name.inspection_number,
-            "col": name.drop.well.column,
-            "row": name.drop.well.row,
-            "subwell": name.drop.subwell,
-            "taken_at": database_time(datetime.combine(name.taken_on, time())),
-            "image_name": name.file_name,
+            "barcode": image.drop.barcode,
+            "number": image.inspection,
+            "col": image.drop.well.column,
+            "row": image.drop.well.row,
+            "subwell": image.drop.subwell,
+            "taken_at": database_time(image.taken_at),
+            "image_name": image.name,
         }
-        for name in sorted(names, key=lambda name: (name.taken_on, name.drop.barcode, name.inspection_number, name.drop, name.file_name))
+        for image in sorted(images, key=lambda image: (image.taken_at, image.drop.barcode, image.inspection, image.drop, image.name))
     ]
     with xtaltrak.transaction():
         xtaltrak.executemany("insert_plate", [{"barcode": barcode} for barcode in sorted({row["barcode"] for row in rows})])
@@ -124,7 +131,7 @@ def import_folder(folder: Path, image_root: Path) -> Report:
             continue
         try:
             if not target.exists():
-                _link_or_copy(path, target)
+                link_or_copy(path, target)
                 added += 1
             elif not target.samefile(path) and target.read_bytes() != path.read_bytes():
                 skipped.append(f"{path.name!r}: another image of that name is in {target.parent}")
@@ -133,7 +140,8 @@ def import_folder(folder: Path, image_root: Path) -> Report:
     return Report(added, tuple(skipped))
 
 
-def _link_or_copy(path: Path, target: Path) -> None:
+def link_or_copy(path: Path, target: Path) -> None:
+    """A hard link to ``path``, or a copy where there can be none."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(path.resolve(), target)
@@ -142,35 +150,11 @@ def _link_or_copy(path: Path, target: Path) -> None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Every file below ``folder`` in order, hidden ones (the rest of a killed program among them) left out."""
+    """Every file below ``folder`` in order, without hidden ones (the rest of a killed program among them) and our own pictures."""
 
     def fail(error: OSError) -> None:
         raise UsageError(f"{error.filename}: can not be read ({error.strerror})") from error
 
     for parent, folders, files in os.walk(folder, onerror=fail):
         folders.sort()
-        yield from (Path(parent) / name for name in sorted(files) if not name.startswith("."))
-
-
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--settings", "settings_file", type=click.Path(path_type=Path), help="Settings file; default crystal-search.toml.")
-def load(folder: Path, settings_file: Path | None) -> None:
-    """Bring the CrystalTrak-named images of FOLDER into the image root and the embedded XtalTrak."""
-    configured = load_settings(settings_file)
-    if configured.xtaltrak.dialect != "sqlite":
-        raise SettingsError("xtaltrak.dialect: only the embedded XtalTrak (sqlite) can be loaded; the lab's own knows its images")
-    imported = import_folder(folder, configured.paths.images)
-    if not configured.paths.images.is_dir():  # every name was malformed: what was skipped is told below
-        loaded = Report(0, ())
-    else:
-        with create_embedded(configured.xtaltrak) as xtaltrak:
-            loaded = load_images(xtaltrak, configured.paths.images)
-    skipped = sorted({*imported.skipped, *loaded.skipped})
-    for line in skipped:
-        _log.warning("skipped %s", line)
-    if not (imported.added or loaded.added or skipped):
-        _log.info("%s: no image that is new", folder)
-    _log.info("%d images new in %s, %d new in XtalTrak, %d skipped", imported.added, configured.paths.images, loaded.added, len(skipped))
-    if skipped:
-        raise click.exceptions.Exit(EXIT_SOME_FAILED)
+        yield from (Path(parent) / name for name in sorted(files) if not name.startswith(".") and PICTURE_MARK not in name)

@@ -6,7 +6,7 @@ The defaults are what one site's published code uses, never the truth: every nam
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +22,9 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "PROJECTS": ("PROJECT_ID", "NAME"),
     "PLATE_DROPS": ("FK_PLATE_ID", "FK_SAMPLE_ID"),
     "SAMPLES": ("SAMPLE_ID", "SAMPLE_NAME"),
+    # no vendor's: what a site knows of wells and proteins, as a table or a view of this shape (docs/how-to/hits.md)
+    "WELL_CONDITIONS": ("FK_PLATE_ID", "COL", "I_ROW", "CONDITION_TEXT"),
+    "SAMPLE_FAMILIES": ("FK_SAMPLE_ID", "FAMILY"),
     # our own: the view of the score table through which we write, with its columns
     "ARTSCORES_OWN": (),
     # our own: numbers for SCOREID that the vendor's never reach; a sequence in Oracle, a table of one row in SQLite
@@ -47,9 +50,14 @@ DEFAULT_NAMES: Mapping[str, str] = MappingProxyType(
 OWN_TABLES = ("ARTSCORES", "ARTSCORE_REGIONS", "ARTSCORE_PICTURES", "ARTSCORES_BOTH")
 
 
-def tables() -> tuple[str, ...]:
-    """The keys of tables, views and the sequence, without columns and without ``OWN_TABLES``."""
-    return tuple(key for key in _TABLES if key not in OWN_TABLES)
+#: What only some sites have, by what ``settings.xtaltrak.details`` calls it.
+DETAIL_TABLES = {"conditions": "WELL_CONDITIONS", "families": "SAMPLE_FAMILIES"}
+
+
+def tables(details: Collection[str] = ()) -> tuple[str, ...]:
+    """The keys of tables, views and the sequence, without columns, without ``OWN_TABLES``, and of ``DETAIL_TABLES`` those asked for."""
+    left_out = {*OWN_TABLES, *(table for detail, table in DETAIL_TABLES.items() if detail not in details)}
+    return tuple(key for key in _TABLES if key not in left_out)
 
 
 def columns_of(table: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from crystal_search import settings
 from crystal_search.errors import CrystalSearchError, SettingsError
 from crystal_search.xtaltrak import Params, Row, XtalTrak
 from crystal_search.xtaltrak.names import resolve_names
-from crystal_search.xtaltrak.oracle_connection import driver_version, login_of, pool_of
+from crystal_search.xtaltrak.oracle_connection import driver_errors, driver_version, login_of, pool_of
 from crystal_search.xtaltrak.oracle_errors import explain_oracle
 
 #: A page has ten thousand rows; the driver's default would ask a hundred times for them.
@@ -97,8 +97,6 @@ class OracleXtalTrak(XtalTrak):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        with self._explained("begin"):
-            self._connection.rollback()  # ends what a query began, so that all is seen as it is at this moment
         self._in_transaction = True
         try:
             yield
@@ -155,8 +153,6 @@ def open_oracle(section: settings.XtalTrak) -> OracleXtalTrak:
     names = resolve_names(section.names)
     login = login_of(section)
     connection: Any = pool_of(login).acquire()
-    import oracledb
-
     server = connection.driver_connection.version
     if int(server.split(".")[0]) < 11:
         connection.close()
@@ -166,6 +162,6 @@ def open_oracle(section: settings.XtalTrak) -> OracleXtalTrak:
         names,
         section.scorer,
         version=f"Oracle {server}, {driver_version(login.thick)}",
-        errors=(oracledb.Error,),
+        errors=driver_errors(),
         explain=lambda error, doing: explain_oracle(error, login.what, doing),
     )

@@ -225,6 +225,11 @@ def pool_of(login: Login) -> Pool:
     return Pool(login)
 
 
+def driver_errors() -> tuple[type[Exception], ...]:
+    """What the driver raises."""
+    return (oracledb.Error,)
+
+
 def driver_version(thick: bool) -> str:
     """The driver, for people."""
     return f"python-oracledb {oracledb.__version__} {'thick' if thick else 'thin'}"

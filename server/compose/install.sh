@@ -3,7 +3,7 @@
 set -eu
 secrets=${SECRETS:-/run/secrets}
 
-set -- --replication "${REPLICATION:-1}" --seconds-per-image "${SECONDS_PER_IMAGE:-5}" --accounts "${ACCOUNTS:-invite}"
+set -- --replication "${REPLICATION:-1}" --computers "${COMPUTERS:-many}" --seconds-per-image "${SECONDS_PER_IMAGE:-5}" --accounts "${ACCOUNTS:-invite}"
 if [ "${ACCOUNTS:-invite}" = invite ]; then
   set -- "$@" --invite-code "$(cat "$secrets/boinc/invite_code")"
 fi

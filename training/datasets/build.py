@@ -137,7 +137,7 @@ def _key(jobs: Iterable[Job], model: Model, wish: Wish) -> str:
             return [file.start, file.length]
         return [file.start, file.length, state.st_size, state.st_mtime_ns]
 
-    digest = hashlib.sha256(repr((FORMAT, model.reference.sha256, chop_side(model), wish)).encode())
+    digest = hashlib.sha256(repr((FORMAT, model.reference.sha256, chop_side(model, wish.rules), wish)).encode())
     for job in jobs:
         for image in job.images:
             facts = {**asdict(image), "image": stamp(image.image), "uv": stamp(image.uv), "part": job.part}
@@ -228,7 +228,7 @@ def make_shard(model: Model, rules: Rules, stop: Stop, job: Job, done: Any) -> S
             parts.append(chops)
             places += [place] * len(chops.labels)
         done(1)
-    side = chop_side(model)
+    side = chop_side(model, rules)
     contents: dict[str, Any] = {
         "painter": np.array(f"photographs, {model.reference.name} {model.reference.sha256[:12]}"),
         "pixels": np.concatenate([np.zeros((0, side, side), np.uint8), *(chops.pixels for chops in parts)]),

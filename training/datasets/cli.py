@@ -22,14 +22,17 @@ from crystal_search.settings import load_settings
 from crystal_search.xtaltrak import open_xtaltrak
 from training.datasets.build import DATASET_JSON, FORMAT, ShardReport, Wish, build, read_report
 from training.datasets.cut import chop_side
+from training.datasets.from_class_folders import read_class_folders
 from training.datasets.from_folder import read_folder
 from training.datasets.from_tfrecords import read_tfrecords
 from training.datasets.from_xtaltrak import UV_PROFILES, read_xtaltrak
+from training.datasets.list_cli import disagreements, unpack_tfrecords
 from training.datasets.plates import of_drop_types, read_plates, with_plates
 from training.datasets.rules import Rules, with_values
 from training.datasets.scored_image import DROP_TYPES, Found, ScoredImage
 from training.datasets.split import PARTS, SHARES
 from training.datasets.table1 import count, table, warnings
+from training.records.cli import from_records, records
 
 _log = logging.getLogger("dataset")
 _PATH = click.Path(path_type=Path)
@@ -56,6 +59,12 @@ def dataset() -> None:
 )
 @click.option("--images", "folder", type=_PATH, help="Folder that the images of --labels are in; default where the CSV file lies.")
 @click.option("--tfrecord", "records", type=_FILE, multiple=True, help="A MARCO-style TFRecord file.")
+@click.option(
+    "--class-folders",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="Folder with a folder of images for each class or MARCO name.",
+)
 @click.option("--label-names", help="What the numbers in image/class/label mean, from 0 on: Name,Name,...")
 @click.option("--plates", type=_FILE, help="CSV: plate; may have drop_type, protein, chromophore (yes or no).")
 @click.option(
@@ -89,6 +98,7 @@ def dataset() -> None:
 @click.option(
     "--model", "model_folder", type=_PATH, help="Model folder whose drop finder and resolution are used; default the one that ships."
 )
+@click.option("--window", type=click.IntRange(32, 1024), help="Side in px of the chops to train on. [default: the model's]")
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes that cut images.")
 def build_dataset(
     out: Path,
@@ -98,6 +108,7 @@ def build_dataset(
     labels: tuple[Path, ...],
     folder: Path | None,
     records: tuple[Path, ...],
+    class_folders: tuple[Path, ...],
     label_names: str | None,
     plates: Path | None,
     drop_types: tuple[str, ...],
@@ -107,20 +118,23 @@ def build_dataset(
     shares: tuple[tuple[str, float], ...],
     seed: int,
     model_folder: Path | None,
+    window: int | None,
     workers: int,
 ) -> None:
     """Cuts scored images into chops, split by plate into training, validation and test.
 
-    Name at least one source: --xtaltrak, --labels or --tfrecord. A build that was stopped goes on with the same command.
+    Name at least one source: --xtaltrak, --labels, --tfrecord or --class-folders. A build that was stopped goes on with the same command.
     """
-    if not (xtaltrak or labels or records):
-        raise UsageError("no source named: --xtaltrak, --labels CSV or --tfrecord FILE")
+    if not (xtaltrak or labels or records or class_folders):
+        raise UsageError("no source named: --xtaltrak, --labels CSV, --tfrecord FILE or --class-folders FOLDER")
     known = read_plates(plates) if plates else {}
     try:
         rules = with_values(Rules(without_uv=without_uv), thresholds)
     except ValueError as error:
         raise UsageError(f"--threshold {error}") from error
-    rules = replace(rules, chromophores=tuple(sorted({*chromophores, *(name for name, plate in known.items() if plate.chromophore)})))
+    rules = replace(
+        rules, window=window, chromophores=tuple(sorted({*chromophores, *(name for name, plate in known.items() if plate.chromophore)}))
+    )
     wish = Wish(seed=seed, shares={**SHARES, **dict(shares)}, rules=rules)
     if not sum(wish.shares.values()):
         raise UsageError("--share: all parts have the share 0")
@@ -130,6 +144,7 @@ def build_dataset(
         with open_xtaltrak(settings.xtaltrak) as database:
             found.append(read_xtaltrak(database, settings, uv_profiles))
     found += [read_folder(file, folder) for file in labels]
+    found += [read_class_folders(top) for top in class_folders]
     if records:
         found.append(read_tfrecords(records, [name.strip() for name in (label_names or "").split(",") if name.strip()]))
     for source in found:
@@ -187,8 +202,8 @@ def write_record(
         "format": FORMAT,
         "version": __version__,
         "model": {"name": model.reference.name, "sha256": model.reference.sha256},
-        "side": chop_side(model),
-        "window": model.spec.chops.window,
+        "side": chop_side(model, wish.rules),
+        "window": wish.rules.window or model.spec.chops.window,
         "seed": wish.seed,
         "shares": dict(wish.shares),
         "rules": asdict(wish.rules),
@@ -207,3 +222,7 @@ def write_record(
         write_atomically(out / DATASET_JSON, json.dumps(record, indent=1).encode())
     except OSError as error:
         raise TryAgainLater(f"can not write to {out} ({error.strerror})") from error
+
+
+for _command in (records, from_records, disagreements, unpack_tfrecords):
+    dataset.add_command(_command)

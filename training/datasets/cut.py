@@ -33,9 +33,9 @@ class Chops:
     drop: bool
 
 
-def chop_side(model: Model) -> int:
-    """Side of a training chop in px: the model's window and the margin by which training shifts it."""
-    return model.spec.chops.window + MARGIN
+def chop_side(model: Model, rules: Rules) -> int:
+    """Side of a training chop in px: the window that is trained on, and the margin by which training shifts it."""
+    return (rules.window or model.spec.chops.window) + MARGIN
 
 
 def drop_chops(pixels: FloatImage, drop: Box, side: int) -> tuple[list[FloatImage], list[bool]]:
@@ -56,7 +56,7 @@ def cut(model: Model, scored: ScoredImage, rules: Rules) -> Chops:
 
     Raises ``ImageError`` with one line for an image or UV mate that can not be read, a UV mate of another size, and an absurd scale.
     """
-    side = chop_side(model)
+    side = chop_side(model, rules)
     wanted = needed_size(model.spec, scored.um_per_px)
     photo = _open(scored.image, scored.name, wanted)
     image, um_per_px = photo.pixels.convert("L"), scored.um_per_px * photo.reduced if scored.um_per_px else None

@@ -22,6 +22,7 @@ class DataSet:
     ``sha256`` is that of ``dataset.json``, which holds the SHA-256 of every shard.
     """
 
+    folder: Path
     name: str
     training: Arrays
     validation: Arrays
@@ -52,14 +53,25 @@ def read_dataset(folder: Path, window: int) -> DataSet:
         raise UsageError(f"{folder} has chops of {side} px in format {form}, training wants {window + MARGIN} px in format {FORMAT}")
     parts = []
     for part in ("training", "validation"):
-        shards = sorted(folder / name for name in hashes if name.startswith(f"{part}/"))
-        for shard in shards:
-            _check(shard, hashes[f"{part}/{shard.name}"])
-        arrays = _load(shards) if shards else {}
+        arrays = _part(folder, part, hashes)
         if not len(arrays.get("labels", ())):
             raise UsageError(f"{folder} has no chops for {part}: more plates are needed")
         parts.append(arrays)
-    return DataSet(folder.resolve().name, parts[0], parts[1], hashlib.sha256(content).hexdigest(), record)
+    return DataSet(folder, folder.resolve().name, parts[0], parts[1], hashlib.sha256(content).hexdigest(), record)
+
+
+def read_test(data: DataSet) -> Arrays | None:
+    """The chops of a data set's test plates; None where it has none. Raises ``UsageError`` for a damaged shard."""
+    arrays = _part(data.folder, "test", dict(data.record["shards"]))
+    return arrays if len(arrays.get("labels", ())) else None
+
+
+def _part(folder: Path, part: str, hashes: Mapping[str, str]) -> Arrays:
+    """The chops of one part, nothing where it has no shards."""
+    shards = sorted(folder / name for name in hashes if name.startswith(f"{part}/"))
+    for shard in shards:
+        _check(shard, hashes[f"{part}/{shard.name}"])
+    return _load(shards) if shards else {}
 
 
 def load_dataset(folder: Path, window: int) -> tuple[Arrays, Arrays]:

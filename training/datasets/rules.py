@@ -36,6 +36,7 @@ class Rules:
     other: float = 300.0  #: P10
     rim: float = 180.0  #: P11: less than an edge that runs straight through a chop
     without_uv: WithoutUv = "leave out"  #: crystal images that have no UV mate; P9 wants both
+    window: int | None = dataclasses.field(default=None, repr=False)  #: side in px of the chops that are trained on; None: the model's
     chromophores: tuple[str, ...] = ()  #: plates and proteins whose crystals the visible image alone decides on (P29)
 
     def has_chromophore(self, plate: str, proteins: Iterable[str]) -> bool:

@@ -14,10 +14,12 @@ from rich.console import Console
 from crystal_search.atomic import write_atomically
 from crystal_search.errors import TryAgainLater, UsageError
 from crystal_search.extras import missing
+from training.evaluation.comparison.report import as_json, as_markdown
+from training.evaluation.comparison.runs import read_runs
 from training.evaluation.evaluation import Wish
-from training.evaluation.evaluation import evaluate as compare
+from training.evaluation.evaluation import evaluate as evaluate_scores
 from training.evaluation.judgement import Words
-from training.evaluation.labels import ROLES, read_labels
+from training.evaluation.labels import ROLES, Labels, read_labels
 from training.evaluation.report.terminal import show
 from training.evaluation.results import Evaluation
 from training.evaluation.sample import Sample
@@ -72,8 +74,13 @@ def write_reports(out: Path, evaluation: Evaluation, samples: tuple[Sample, ...]
 
 @click.command()
 @click.argument("scores", metavar="SCORES...", nargs=-1, required=True)
-@click.option("--labels", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), help="CSV: what people said.")
+@click.option("--labels", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="CSV: what people said.")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for report.html, .xlsx and .json.")
+@click.option(
+    "--compare",
+    is_flag=True,
+    help="SCORES are model folders: compare their trainings, and their scores/*/scores.csv where --labels is given.",
+)
 @click.option("--column", "columns", metavar="ROLE=NAME", multiple=True, help=f"A column of the labels: {', '.join(ROLES)}.")
 @click.option(
     "--words",
@@ -101,8 +108,9 @@ def write_reports(out: Path, evaluation: Evaluation, samples: tuple[Sample, ...]
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resamples.")
 def evaluate(
     scores: tuple[str, ...],
-    labels: Path,
+    labels: Path | None,
     out: Path,
+    compare: bool,
     columns: tuple[str, ...],
     words: str | None,
     images: Path | None,
@@ -116,11 +124,29 @@ def evaluate(
     SCORES are scores.csv files of `crystal-search score`, each as PATH or NAME=PATH. The labels have the columns image and label, and
     may have plate, well, scorer and source; a label is a class, a score, a group, a MARCO name or empty_well; several rows for one
     image are several people. Images are matched by path, or by file name where that is unique.
+
+    With --compare the paper's Tables 2 and 3 come out, for the networks of the model folders: comparison.md and comparison.json.
     """
-    people = read_labels(labels, read_columns(columns), Words(words) if words else None)
+    people = read_labels(labels, read_columns(columns), Words(words) if words else None) if labels else None
+    if compare:
+        _compare_runs(scores, people, out)
+        return
+    if people is None:
+        raise UsageError("--labels is missing: the CSV file of what people said")
     files = [read_scores(path, name) for name, path in name_files(scores).items()]
     with writing(out):  # before the resampling, which may take minutes
-        evaluation, samples = compare(people, files, Wish(bootstrap, seed, recalls, common))
+        evaluation, samples = evaluate_scores(people, files, Wish(bootstrap, seed, recalls, common))
     write_reports(out, evaluation, samples, images)
     show(evaluation, Console())
     click.echo(str(out / "report.html"))
+
+
+def _compare_runs(folders: tuple[str, ...], people: Labels | None, out: Path) -> None:
+    """``comparison.md``, which is also shown, and ``comparison.json``."""
+    runs = read_runs(folders, people)
+    text = as_markdown(runs)
+    with writing(out):
+        write_atomically(out / "comparison.md", text.encode("utf-8"))
+        write_atomically(out / "comparison.json", as_json(runs))
+    click.echo(text)
+    click.echo(str(out / "comparison.md"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from training.evaluation.paper import IMAGES, TABLE_3
+from training.evaluation.paper import IMAGES, MARCO_ACCURACY, TABLE_3, TFRECORD
 from training.evaluation.report.columns import ELSEWHERE, FIGURE, figure_rows, heading
 from training.evaluation.report.table import Rate, Section, Table, row
 from training.evaluation.results import Evaluation, FileResult
@@ -16,7 +17,9 @@ _SUCCESS = (*(f"success_{name}" for name in GROUPS), "weighted_mean", "balanced_
 def success_section(evaluation: Evaluation) -> Section:
     """The four groups, their means, and how far the score files differ."""
     files = evaluation.files
-    return Section("Success rates", _success_text(evaluation), tables=(success_table(files), *_difference_table(files)))
+    return Section(
+        "Success rates", _success_text(evaluation), tables=(success_table(files, is_marco(evaluation)), *_difference_table(files))
+    )
 
 
 def _success_text(evaluation: Evaluation) -> tuple[str, ...]:
@@ -40,12 +43,20 @@ def _interval_text(evaluation: Evaluation) -> str:
     )
 
 
-def success_table(files: Sequence[FileResult]) -> Table:
-    """The score files side by side as in the paper's Table 3, with the paper's own rows below."""
+def success_table(files: Sequence[FileResult], marco: bool = False) -> Table:
+    """The score files side by side as in the paper's Table 3, with the paper's own rows below, and MARCO's where ``marco`` says so."""
     ours = [row(name, sum(file.group_images), *rates) for file, (name, *rates) in zip(files, figure_rows(files, _SUCCESS), strict=True)]
     paper = [row(f"Paper: {of.network}, {ELSEWHERE}", IMAGES, *_percents(*of.rates, of.weighted_mean, sum(of.rates) / 4)) for of in TABLE_3]
+    if marco:
+        name = "MARCO's own test split, whole images: more than, Bruno et al. (2018)"
+        paper.append(row(name, None, *[Rate(math.nan)] * len(GROUPS), Rate(MARCO_ACCURACY), Rate(math.nan)))
     columns = ("scores", "images", *map(heading, _SUCCESS))
     return Table("Success", "Success rates by group", columns, (*ours, *paper), reference=len(paper))
+
+
+def is_marco(evaluation: Evaluation) -> bool:
+    """Whether the images came out of TFRecords, as MARCO's do."""
+    return TFRECORD in evaluation.labels.by_source
 
 
 def _percents(*numbers: float) -> tuple[Rate, ...]:

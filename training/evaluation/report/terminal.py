@@ -9,14 +9,14 @@ from rich.table import Table as RichTable
 
 from training.evaluation.report.crystals import crystal_table
 from training.evaluation.report.ranking import ranking_table
-from training.evaluation.report.success import success_table
+from training.evaluation.report.success import is_marco, success_table
 from training.evaluation.report.table import Table, cell_text, printable
 from training.evaluation.results import Evaluation
 
 
 def show(evaluation: Evaluation, console: Console) -> None:
     """Success rates, crystal finding and ranking, then the warnings. Of the paper's rows the last, its best, is shown."""
-    for table in (success_table(evaluation.files), crystal_table(evaluation.files), ranking_table(evaluation.files)):
+    for table in (success_table(evaluation.files, is_marco(evaluation)), crystal_table(evaluation.files), ranking_table(evaluation.files)):
         console.print(_turned(table))
     for line in evaluation.warnings:
         console.print(f"[yellow]warning:[/yellow] {escape(printable(line))}", highlight=False, soft_wrap=True)

@@ -1,0 +1,171 @@
+"""Boxes for object detectors from scored images (P32): COCO, YOLO, and chops in a folder for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+
+import msgspec
+from PIL import Image
+
+from client_app.artscore import Chop
+from client_app.decode import Photo
+from crystal_search.archives import Status
+from crystal_search.atomic import atomic_file, write_atomically
+from crystal_search.classes import CLASSES, NAMES, Group
+from crystal_search.errors import UsageError
+from crystal_search.geometry import Box
+
+FOLDER, PARTS, COCO, YOLO, CHOPS = "labels", "parts", "coco.json", "yolo", "chops"
+#: Side in px of the pictures in class folders, as the paper has them.
+CHOP_SIDE = 256
+_GROUP = {c.name: str(c.group) for c in CLASSES}
+
+
+class Form(StrEnum):
+    """What can be written."""
+
+    COCO = "coco"
+    YOLO = "yolo"
+    CHOPS = "chops"
+
+
+class LabelBox(msgspec.Struct, frozen=True):
+    """A box in px of the file, half-open; ``kind`` is ``region`` (connected crystals) or ``chop`` (one of the best windows)."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+    class_name: str
+    probability: float
+    kind: str
+
+
+class Labelled(msgspec.Struct, frozen=True, kw_only=True):
+    """The labels of one image of ``width`` x ``height`` px; no box where it has no drop."""
+
+    image: str
+    width: int
+    height: int
+    boxes: list[LabelBox]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen in one image: boxes are in px of ``photo.pixels``."""
+
+    photo: Photo
+    status: Status
+    chops: Sequence[Chop]
+    regions: Sequence[Chop]
+
+
+class Labels:
+    """Writes what was seen into ``out``/labels, image by image, so that a run that was killed loses nothing."""
+
+    def __init__(self, out: Path, forms: Sequence[Form]) -> None:
+        self._top = out / FOLDER
+        self._forms = forms
+
+    def has(self, image: str) -> bool:
+        """Whether this image's labels are written."""
+        return self._part(image).is_file()
+
+    def add(self, image: str, look: Look) -> None:
+        """The labels of one image. An unsure one gets none: what the program does not dare to say is no ground truth."""
+        boxes = [] if look.status is Status.UNSURE else [*_boxes(look, look.regions, "region"), *_boxes(look, _loose(look), "chop")]
+        labelled = Labelled(image=image, width=look.photo.width, height=look.photo.height, boxes=boxes)
+        if Form.CHOPS in self._forms:
+            for number, box in enumerate(boxes):
+                if box.kind == "chop":
+                    self._write_chop(image, number, look.photo, box)
+        write_atomically(self._part(image), msgspec.json.encode([str(look.status), labelled]))
+
+    def finish(self, images: Iterable[str]) -> int:
+        """Writes the tables of ``images`` and returns how many of them have labels; unsure and failed ones have none."""
+        read = [msgspec.json.decode(self._part(image).read_bytes(), type=tuple[str, Labelled]) for image in images if self.has(image)]
+        known = [labelled for status, labelled in read if status != Status.UNSURE]
+        if Form.COCO in self._forms:
+            write_atomically(self._top / COCO, msgspec.json.encode(coco(known)))
+        if Form.YOLO in self._forms:
+            for labelled in known:
+                write_atomically(self._top / YOLO / "labels" / yolo_name(labelled.image), yolo(labelled).encode())
+            write_atomically(self._top / YOLO / "classes.txt", "".join(f"{name}\n" for name in NAMES).encode())
+        return len(known)
+
+    def _part(self, image: str) -> Path:
+        return self._top / PARTS / f"{image}.json"
+
+    def _write_chop(self, image: str, number: int, photo: Photo, box: LabelBox) -> None:
+        x, y = photo.pixels.width / photo.width, photo.pixels.height / photo.height
+        part = photo.pixels.crop((round(box.x0 * x), round(box.y0 * y), round(box.x1 * x), round(box.y1 * y)))
+        name = f"{image.replace('/', '__')}_{number}.png"
+        with atomic_file(self._top / CHOPS / box.class_name / name) as file:
+            part.resize((CHOP_SIDE, CHOP_SIDE), Image.Resampling.BICUBIC).save(file, "PNG")
+
+
+def _loose(look: Look) -> list[Chop]:
+    """The best chops but for crystals that a region holds already."""
+    held = [region.box for region in look.regions]
+    return [chop for chop in look.chops if not (_GROUP[chop.class_name] == Group.CRYSTAL and any(_half_in(chop.box, box) for box in held))]
+
+
+def _half_in(chop: Box, region: Box) -> bool:
+    width = min(chop.x1, region.x1) - max(chop.x0, region.x0)
+    height = min(chop.y1, region.y1) - max(chop.y0, region.y0)
+    return width > 0 and height > 0 and 2 * width * height >= min(chop.width * chop.height, region.width * region.height)
+
+
+def _boxes(look: Look, chops: Iterable[Chop], kind: str) -> list[LabelBox]:
+    in_file = [(look.photo.in_file(chop.box), chop) for chop in chops]
+    return [LabelBox(*box.as_tuple(), chop.class_name, round(chop.probability, 6), kind) for box, chop in in_file]
+
+
+def coco(images: Sequence[Labelled]) -> dict[str, object]:
+    """COCO's detection format: ``bbox`` is x, y, width, height in px; categories are the table of classes, numbered from 1."""
+    numbered = [(number, box) for number, labelled in enumerate(images, 1) for box in labelled.boxes]
+    return {
+        "info": {"description": "ARTscores of Crystal Search: labels by a program, not by people"},
+        "images": [{"id": n, "file_name": one.image, "width": one.width, "height": one.height} for n, one in enumerate(images, 1)],
+        "categories": [{"id": n, "name": c.name, "supercategory": str(c.group)} for n, c in enumerate(CLASSES, 1)],
+        "annotations": [
+            {
+                "id": n,
+                "image_id": image,
+                "category_id": NAMES.index(box.class_name) + 1,
+                "bbox": [box.x0, box.y0, box.x1 - box.x0, box.y1 - box.y0],
+                "area": (box.x1 - box.x0) * (box.y1 - box.y0),
+                "iscrowd": 0,
+                "score": box.probability,
+                "kind": box.kind,
+            }
+            for n, (image, box) in enumerate(numbered, 1)
+        ],
+    }
+
+
+def yolo(labelled: Labelled) -> str:
+    """One line a box: class from 0, centre and size as shares of the image's width and height."""
+    lines = []
+    for box in labelled.boxes:
+        x, width = (box.x0 + box.x1) / 2 / labelled.width, (box.x1 - box.x0) / labelled.width
+        y, height = (box.y0 + box.y1) / 2 / labelled.height, (box.y1 - box.y0) / labelled.height
+        lines.append(f"{NAMES.index(box.class_name)} {x:.6f} {y:.6f} {width:.6f} {height:.6f}\n")
+    return "".join(lines)
+
+
+def yolo_name(image: str) -> str:
+    """The file that YOLO looks for beside an image."""
+    return PurePosixPath(image).with_suffix(".txt").as_posix()
+
+
+def check_names(images: Iterable[str], forms: Sequence[Form]) -> None:
+    """Raises ``UsageError`` where two images would share one YOLO file."""
+    seen: dict[str, str] = {}
+    for image in images if Form.YOLO in forms else ():
+        other = seen.setdefault(yolo_name(image), image)
+        if other != image:
+            raise UsageError(f"{other} and {image} differ in their suffix only, which YOLO's labels can not tell apart: rename one")

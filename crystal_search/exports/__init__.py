@@ -1,0 +1,1 @@
+"""Scores out of the ledger, in forms that other systems read."""

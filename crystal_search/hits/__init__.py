@@ -1,0 +1,1 @@
+"""Crystals that people or the network found, with the conditions that gave them (P33)."""

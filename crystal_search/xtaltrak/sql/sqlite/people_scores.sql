@@ -1,0 +1,20 @@
+-- The next scores by people, by inspection and number, with the drop of each. CROSS JOIN keeps the order: scores lead.
+SELECT
+    s.{I_SCORES.INSPECTID},
+    s.{I_SCORES.SCOREID},
+    s.{I_SCORES.IMAGENAME},
+    s.{I_SCORES.SCORE},
+    s.{I_SCORES.SCOREDATE},
+    s.{I_SCORES.SCOREDBY},
+    i.{I_INSPECTIONS.BARCODEID},
+    i.{I_INSPECTIONS.INSPECTNUMBER},
+    i.{I_INSPECTIONS.INSPECTDATE},
+    i.{I_INSPECTIONS.COL},
+    i.{I_INSPECTIONS.I_ROW},
+    i.{I_INSPECTIONS.SUBWELL}
+FROM {I_SCORES} s
+CROSS JOIN {I_INSPECTIONS} i ON i.{I_INSPECTIONS.INSPECTID} = s.{I_SCORES.INSPECTID}
+WHERE (s.{I_SCORES.INSPECTID}, s.{I_SCORES.SCOREID}) > (:after_inspection, :after_score)
+    AND (s.{I_SCORES.SCOREDBY} IS NULL OR s.{I_SCORES.SCOREDBY} <> :scorer)
+ORDER BY s.{I_SCORES.INSPECTID}, s.{I_SCORES.SCOREID}
+LIMIT :page_rows
