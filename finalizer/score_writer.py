@@ -25,6 +25,7 @@ from crystal_search.ledger.writes import (
     unsettled,
     written_as,
     written_by,
+    written_over,
 )
 from crystal_search.xtaltrak.scores import ScoreRow, ScoreTable
 from finalizer.own_rows import OwnRows
@@ -147,8 +148,11 @@ class ScoreWriter:
         with self._ledger.read() as connection:
             written = written_by(connection, batch_id)
         left: list[Write] = []
-        for some in chunks(written, self._rows):
+        for all_of_them in chunks(written, self._rows):
             with self._ledger.begin() as connection:
+                over = written_over(connection, all_of_them)
+                some = [write for write in all_of_them if write.id not in over]
+                left += [write for write in all_of_them if write.id in over]
                 note_removing(connection, some)
             with self._table.locked():
                 self._table.delete(write.plan.after for write in some if write.plan.action is Action.INSERT)

@@ -111,6 +111,23 @@ def test_undo_makes_room_for_a_person_first(lab: Lab) -> None:
     assert lab.shown() == {"A01a": [("11", "Berta")], "B01a": [("01", "ARTscore")]}
 
 
+def test_a_batch_in_the_middle_is_undone_after_those_that_came_later(lab: Lab) -> None:
+    """The third brings the first one's score back: so the row looks as if the second were undone, and it is not."""
+    batches = []
+    for step, class_name in enumerate(("clear", "other", "clear")):
+        batches.append(score_all(lab, class_name, scoring=f'{{"step":{step}}}'))
+        lab.finish()
+    shown = lab.shown()
+    undone = lab.undo(batches[1])
+    assert (undone.taken_back, len(undone.left)) == (0, 3)
+    assert lab.shown() == shown
+    scores = []
+    for batch in reversed(batches):
+        assert lab.undo(batch).left == ()
+        scores.append({score for rows in lab.shown().values() for score, _ in rows})
+    assert scores == [{"33"}, {"01"}, set()]
+
+
 def test_a_row_of_ours_that_a_person_took_over_is_theirs(lab: Lab) -> None:
     """Some programs keep one row an image and write a person's score into it."""
     batch = score_all(lab)

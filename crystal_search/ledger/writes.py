@@ -101,6 +101,18 @@ def written_as(connection: Connection, score_ids: Iterable[int]) -> Sequence[Wri
     return _select(connection, writes.c.score_id.in_(list(score_ids)) & (writes.c.state == WriteState.WRITTEN))
 
 
+def written_over(connection: Connection, written: Iterable[Write]) -> set[int]:
+    """The ids of those writes in whose row a later write of ours stands, even if that brought the same score back."""
+    ids = {write.id: write.plan.after.score_id for write in written}
+    last = (
+        select(writes.c.score_id, func.max(writes.c.id))
+        .where(writes.c.score_id.in_(set(ids.values())), writes.c.state == WriteState.WRITTEN)
+        .group_by(writes.c.score_id)
+    )
+    latest = {row[0]: row[1] for row in connection.execute(last)}
+    return {write for write, score_id in ids.items() if latest.get(score_id, write) != write}
+
+
 def batches_of(connection: Connection, write_ids: Iterable[int]) -> dict[int, int]:
     """The batch of each of those writes."""
     rows = connection.execute(select(writes.c.id, writes.c.batch_id).where(writes.c.id.in_(list(write_ids))))
