@@ -89,6 +89,12 @@ class PostgresXtalTrak(XtalTrak):
     def make_own_tables(self) -> None:
         """Not tried here."""
 
+    def guard_people_rows(self) -> None:
+        """Likewise."""
+
+    def forbid_writes(self) -> None:
+        """Likewise."""
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         self._in_transaction = True
