@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 
 from crystal_search.errors import CrystalSearchError, TryAgainLater
@@ -39,11 +40,24 @@ def configure_sqlite(connection: sqlite3.Connection) -> None:
     """Set a new connection up: WAL, waiting writers, foreign keys, every commit on the disk, transactions begun by us alone."""
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
-    connection.execute("PRAGMA journal_mode = WAL")
+    _use_wal(connection)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA cache_size = -32768")  # 32 MB
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA case_sensitive_like = ON")  # as in Oracle and PostgreSQL
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Where two programs change a new file to WAL at once, SQLite refuses one of them without waiting: so we wait."""
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.05)
 
 
 def open_sqlite(path: Path) -> sqlite3.Connection:
