@@ -20,7 +20,7 @@ from crystal_search.ledger.viewer_tables import viewer_marks, viewer_plates_seen
 pytestmark = pytest.mark.browser
 
 #: A loaded machine is slow, not wrong.
-PATIENCE = 60_000
+PATIENCE = 120_000
 expect.set_options(timeout=PATIENCE)
 
 
@@ -278,12 +278,13 @@ def test_a_plate_of_1536_wells(page: Page) -> None:
     assert chosen(page) == "AF48a"
     press(page, "ArrowUp", "ArrowLeft")
     assert chosen(page) == "AE47a"
-    expect(page.locator("#plate .tile").last).to_have_attribute("data-shown", "yes")
-    assert 0 < len([url for url in asked if "/sheets/" in url]) <= 32  # 48 drops a file
+    expect(page.locator("#plate .tile[data-shown]")).to_have_count(480)  # the others' files are missing
+    expect(page.locator("#plate .tile.missing")).to_have_count(1536 - 480)
+    assert len([url for url in asked if "/sheets/" in url]) == 10  # 48 drops a file
     press(page, "q", "+", "+", "+")
     expect(page.locator("#plate .tile img").first).to_be_visible()
     page.wait_for_timeout(300)
-    assert 0 < len([url for url in asked if "/thumbnail/" in url]) < 700  # what is far away is not loaded
+    assert 0 < len([url for url in asked if "/thumbnail/" in url]) < 300  # what is far away is not loaded
 
 
 # ---- the drop page ---------------------------------------------------------------------------------------------------
@@ -624,13 +625,16 @@ def test_every_page_is_accessible_and_fits(context: BrowserContext, page: Page, 
     for path, shown in paths.items():
         page.goto(path)
         expect(page.locator(shown).first).to_be_visible()
-        for theme in ("light", "dark") if size[0] == 1280 else ("light",):
+        # axe takes seconds on 288 tiles; the pages of a tablet hold nothing that a laptop's do not
+        themes = () if size[0] < 1000 else ("light", "dark") if shown in ("#course .step", ".stages") else ("light",)
+        for theme in themes:
             page.evaluate("theme => document.documentElement.classList.toggle('dark', theme === 'dark')", theme)
             found = axe.run(page).response["violations"]
             serious = [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found if one["impact"] in ("serious", "critical")]
             assert serious == [], (path, theme)
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0], path
     page.goto("/")
+    expect(page.locator("#list .k-crystals_harvestable").first).to_be_visible()
     press(page, "?")
     expect(page.locator("#help")).to_contain_text("blind")
     press(page, "Escape")

@@ -46,11 +46,12 @@ class PlateOf:
     inspections: int = 1
     project: str | None = None
     name: str | None = None
+    files: int | None = None  # only so many drops have their file; None: all
 
 
 PLATES = (
     PlateOf(PLATE, 12, 8, (1, 3, 4), 2, "kinases", EVIL),
-    PlateOf(BIG, 48, 32, (1,), 1, "phosphatases"),
+    PlateOf(BIG, 48, 32, (1,), 1, "phosphatases", files=480),
     PlateOf(SMALL, 6, 4, (1,)),
 )
 
@@ -145,6 +146,10 @@ def make_viewer_lab(folder: Path, plates: Sequence[PlateOf] = PLATES, viewer: st
                 os.link(drawn[at % len(drawn)], inside / image_name(plate.barcode, number, column, row, subwell))
     with create_embedded(lab.settings.xtaltrak) as xtaltrak:
         load_images(xtaltrak, lab.settings.paths.images)
+    for plate in plates:
+        if plate.files is not None:
+            for drop in list(drops(plate))[plate.files :]:
+                (lab.settings.paths.images / plate.barcode / "1" / image_name(plate.barcode, 1, *drop)).unlink()
     for number, project in enumerate(sorted({plate.project for plate in plates if plate.project}), 1):
         lab.execute("INSERT INTO PROJECTS VALUES (?, ?)", number, project)
         for plate in plates:
