@@ -11,6 +11,7 @@ from crystal_search.errors import SettingsError, UsageError
 from crystal_search.ledger import open_ledger
 from crystal_search.settings import load_settings
 from crystal_search.xtaltrak import open_xtaltrak
+from crystal_search.xtaltrak.person_rows import open_for_people
 
 _log = logging.getLogger("serve")
 _settings_option = click.option(
@@ -38,6 +39,8 @@ def serve(settings_file: Path | None, host: str | None, port: int | None, name: 
             f"serve needs {error.name}: in the project's folder, .venv/bin/pip install -c requirements.lock -e '.[viewer]'"
         ) from error
     open_xtaltrak(settings.xtaltrak).close()  # a mistake in the settings is told now, not at the first page
+    if settings.viewer.scoring:
+        open_for_people(settings.xtaltrak, settings.viewer).close()
     with open_ledger(settings.ledger_url) as ledger:
         app = make_app(settings, ledger, name)
         # Only the peer itself is believed: a forwarded address could be anybody's.

@@ -11,7 +11,7 @@ from crystal_search.errors import TryAgainLater
 from crystal_search.ledger import Ledger
 from crystal_search.settings import Settings
 from crystal_search.xtaltrak import Row, XtalTrak, open_xtaltrak
-from crystal_search.xtaltrak.person_rows import PeopleScores
+from crystal_search.xtaltrak.person_rows import PeopleScores, open_for_people
 
 
 class Lab:
@@ -44,6 +44,6 @@ class Lab:
 
     @contextmanager
     def people_scores(self) -> Iterator[PeopleScores]:
-        """People's scores for writing, over a connection of its own: it is opened for one action and closed after it."""
-        with open_xtaltrak(self.settings.xtaltrak) as xtaltrak:
+        """People's scores for writing, over a connection of its own account: it is opened for one action and closed after it."""
+        with open_for_people(self.settings.xtaltrak, self.settings.viewer) as xtaltrak:
             yield PeopleScores(xtaltrak)
