@@ -9,6 +9,7 @@ from typing import Any
 
 from crystal_search.errors import TryAgainLater
 from crystal_search.ledger import Ledger
+from crystal_search.score_codes import ScoreCodes
 from crystal_search.settings import Settings
 from crystal_search.xtaltrak import Row, XtalTrak, open_xtaltrak
 from crystal_search.xtaltrak.person_rows import PeopleScores, open_for_people
@@ -21,6 +22,11 @@ class Lab:
         self.settings = settings
         self.ledger = ledger
         self._local = threading.local()
+
+    @property
+    def codes(self) -> ScoreCodes:
+        """The site's score of each class."""
+        return self.settings.xtaltrak.score_codes
 
     def query(self, name: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         """The rows of a statement of XtalTrak. A connection that fails is given up, so that the next request opens another one."""

@@ -54,7 +54,7 @@ def plate_view(lab: Lab, person: Person, plate: Plate, number: int, blind: bool)
     inspections = inspections_of(lab, plate)
     drops = drops_of(lab, plate.barcode, number)
     with lab.ledger.read() as connection:
-        arts = artscores_of(connection, (drop.inspection_id for drop in drops))
+        arts = artscores_of(connection, lab.codes, (drop.inspection_id for drop in drops))
         marks = marks_of(connection, (art.image_id for art in arts.values()))
         seen = seen_by(connection, person, [drop.inspection_id for drop in drops])
     people, ours = split_scores(scores_on_plate(lab, plate.barcode))
@@ -154,7 +154,7 @@ def earlier_hits(lab: Lab, person: Person, plate: Plate, number: int, blind: boo
     hits: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
     if not blind:
         with lab.ledger.read() as connection:
-            for key, art in artscores_of(connection, place).items():
+            for key, art in artscores_of(connection, lab.codes, place).items():
                 if is_crystal(art.group) or (art.crystal_probability or 0.0) >= _HIT:
                     where, at = place[key]
                     hits[where][at] = {"number": at, "id": key, "by": "ARTscore", "score": art.score, "crystal": art.crystal_probability}

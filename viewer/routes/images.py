@@ -65,7 +65,7 @@ def image(
 def _overlay(viewer: TheViewer, inspection_id: int, name: str) -> bytes:
     """The picture that the volunteer drew, from the result's archive."""
     with viewer.lab.ledger.read() as connection:
-        every = [art for art in all_artscores_of(connection, [inspection_id]) if art.image_name == name]
+        every = [art for art in all_artscores_of(connection, viewer.lab.codes, [inspection_id]) if art.image_name == name]
     art = counting(every)
     if art is None or art.work_unit is None or art.public_id is None:
         raise NotFound("there is no result of this image")
