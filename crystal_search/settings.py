@@ -360,7 +360,12 @@ class Viewer(_Section):
         40, description="The work list looks at so many of the newest inspections of plates."
     )
     imagers: Annotated[int, Field(ge=1, le=100)] = Field(3, description="Imagers, for the capacity on the grid page (P30).")
-    thumbnail_cache_mb: Annotated[int, Field(ge=10)] = Field(4000, description="Thumbnails kept in paths.state; the oldest go first.")
+    thumbnail_cache_mb: Annotated[int, Field(ge=10)] = Field(
+        4000, description="Thumbnails kept in paths.state; those that nobody used for longest go first."
+    )
+    thumbnails_ahead: bool = Field(
+        True, description="Thumbnails of the newest inspections (worklist_inspections) are made while nobody asks for a page."
+    )
 
 
 class Settings(_Section):

@@ -119,7 +119,7 @@ def thumbnails_inline(lab: Lab, cache: PictureCache, view: Mapping[str, Any]) ->
         if tile["missing"]:
             continue
         try:
-            content = cache.thumbnail(picture(folder, tile["image"])).read_bytes()
+            content = cache.thumbnail(picture(folder, tile["image"]))
         except (BrokenImage, OSError):
             continue
         found[tile["id"]] = f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"

@@ -13,6 +13,7 @@ from crystal_search.score_codes import ScoreCodes
 from crystal_search.settings import Settings
 from crystal_search.xtaltrak import Row, XtalTrak, open_xtaltrak
 from crystal_search.xtaltrak.person_rows import PeopleScores, open_for_people
+from viewer.shared import Shared
 
 
 class Lab:
@@ -21,6 +22,7 @@ class Lab:
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self.settings = settings
         self.ledger = ledger
+        self.shared = Shared()
         self._local = threading.local()
 
     @property
