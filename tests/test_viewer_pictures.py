@@ -200,14 +200,15 @@ def test_what_was_used_longest_ago_goes_until_the_rest_fits(tmp_path: Path) -> N
     assert PictureCache(tmp_path / "nowhere", 10).prune() == 0
 
 
-def test_what_is_looked_at_stays(tmp_path: Path) -> None:
-    """Where the file system itself notes no reading: a file that was read within a day after it was written."""
+def test_what_is_looked_at_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file system itself notes no reading, too: that of a file which was read today and not written since."""
     now = time.time()
     cache = PictureCache(tmp_path / "cache", ENOUGH)
     pictures = [image(tmp_path, f"{name}.jpg") for name in "abc"]
     for at, one in enumerate(pictures):
         cache.thumbnail(one)
-        os.utime(cache._path(one.key, "thumbnail"), (now - 3600 + at, now - 7200))
+        os.utime(cache._path(one.key, "thumbnail"), (now + 100 + at, now))
+    monkeypatch.setattr("viewer.pictures.time.time", lambda: now + 1000)
     cache.thumbnail(pictures[0])
     cache._most_bytes = cache._path(pictures[0].key, "thumbnail").stat().st_size + 10
     cache.prune()
