@@ -5,8 +5,8 @@ import { day, h, percent } from "./dom.js";
 
 const GROUPS = [["crystal", "Crystals"], ["precipitate", "Precipitate"], ["other", "Other"], ["clear", "Clear"]];
 
-/** The twelve classes by group, each with its key. */
-export function scoreButtons(onScore, current) {
+/** The twelve classes by group, each with its key, and the way back. */
+export function scoreButtons(onScore, current, onUndo) {
   if (!mayScore) return h("p", { class: "muted small" }, "Looking only: scoring is off, or your role does not allow it.");
   return h("div", { class: "score-buttons", role: "group", "aria-label": "Your score" },
     GROUPS.map(([group, title]) => h("div", { class: `score-group g-${group}` }, h("h3", {}, title),
@@ -14,7 +14,8 @@ export function scoreButtons(onScore, current) {
         h("button", {
           type: "button", class: `score k-${row.name}${current === row.score ? " chosen" : ""}`, data: { score: row.score },
           "aria-pressed": String(current === row.score), onclick: () => onScore(row),
-        }, h("kbd", {}, row.key), h("span", { class: "swatch" }), h("span", { class: "what" }, short(row)), h("small", {}, row.score))))));
+        }, h("kbd", {}, row.key), h("span", { class: "swatch" }), h("span", { class: "what" }, short(row)), h("small", {}, row.score))))),
+    h("button", { type: "button", class: "quiet undo", onclick: onUndo }, h("kbd", {}, "u"), " Undo my last"));
 }
 
 const order = (row) => "1234567890cf".indexOf(row.key);
