@@ -1,4 +1,4 @@
-"""The viewer's pages on every plate and screen: from 24 to 1536 wells, laptop and tablet, fingers, accessibility, paper."""
+"""The viewer's pages on every plate and screen: from 24 to 1536 wells, on paper, on a tablet with fingers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from viewer_browser import (
     DROPS,
-    FULL,
-    P384,
+    PLATES,
     browser,
     chosen,
     context,
-    lab,
     open_drop,
     open_plate,
     page,
@@ -27,9 +24,23 @@ from viewer_browser import (
     until,
     watched,
 )
-from viewer_lab import BIG, PLATE, SMALL, ViewerLab
+from viewer_lab import BIG, PLATE, SMALL, PlateOf, ViewerLab, make_viewer_lab
 
 pytestmark = pytest.mark.browser
+
+
+#: Of the large plates some files are enough: where one is missing there is a tile all the same.
+FULL, P384 = "FULL0001", "P3840001"
+LARGE = (
+    PlateOf(FULL, 12, 8, (1, 2, 3), files=48),
+    PlateOf(P384, 24, 16, (1,), files=48),
+    PlateOf(BIG, 48, 32, (1,), files=192),
+)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> ViewerLab:
+    return make_viewer_lab(tmp_path_factory.mktemp("viewer"), (*(plate for plate in PLATES if plate.barcode != BIG), *LARGE))
 
 
 # ---- plates ----------------------------------------------------------------------------------------------------------
@@ -95,43 +106,6 @@ def test_exports(page: Page, lab: ViewerLab) -> None:
     assert page.locator("img").first.evaluate("image => image.naturalWidth") > 0
     assert [url for url in asked if not url.startswith("data:")] == [page.url]  # nothing but itself
     assert len(page.pdf()) > 10_000
-
-
-# ---- for everybody ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("size", [(1280, 800), (820, 1180)], ids=["laptop", "tablet"])
-def test_every_page_is_accessible_and_fits(context: BrowserContext, page: Page, lab: ViewerLab, size: tuple[int, int]) -> None:
-    context.expected.append("404")  # type: ignore[attr-defined]
-    page.set_viewport_size({"width": size[0], "height": size[1]})
-    lab.person(lab.id(PLATE, "A01"), "01", "Carl", 7)
-    paths = {
-        f"/plates/{PLATE}/1": ".tile.chosen", f"/drops/{lab.id(PLATE, 'A01')}": "#course .step", "/": "#list .tile", "/grid": ".stages",
-        "/batches/batch-1": "#pictures .tile", "/plates/NONE": ".problem", "/sign-in": ".card",
-    }  # fmt: skip
-    axe = Axe()
-    for path, shown in paths.items():
-        page.goto(path)
-        expect(page.locator(shown).first).to_be_visible()
-        # axe takes seconds; the pages of a tablet hold nothing that a laptop's do not
-        themes = () if size[0] < 1000 else ("light", "dark") if shown in ("#course .step", ".stages") else ("light",)
-        for theme in themes:
-            page.evaluate("theme => document.documentElement.classList.toggle('dark', theme === 'dark')", theme)
-            found = axe.run(page).response["violations"]
-            serious = [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found if one["impact"] in ("serious", "critical")]
-            assert serious == [], (path, theme)
-        assert page.evaluate("document.documentElement.scrollWidth") <= size[0], path
-    page.goto("/")
-    expect(page.locator("#list .k-crystals_harvestable").first).to_be_visible()
-    press(page, "?")
-    expect(page.locator("#help")).to_contain_text("blind")
-    press(page, "Escape")
-    expect(page.locator("#help")).not_to_be_visible()
-    page.locator("#safe").click()
-    colour = "getComputedStyle(document.querySelector('.k-crystals_harvestable')).getPropertyValue('--c')"
-    assert page.evaluate(colour) == "#d55e00"
-    page.locator("#safe").click()
-    assert page.evaluate(colour) == "#d62728"
 
 
 # ---- fingers ---------------------------------------------------------------------------------------------------------

@@ -21,15 +21,8 @@ from crystal_search.ledger.viewer_tables import viewer_marks, viewer_plates_seen
 PATIENCE = 120_000
 expect.set_options(timeout=PATIENCE)
 
-FULL, P384 = "FULL0001", "P3840001"
 #: A quarter of a plate of 96 wells with three drops each serves most tests: a browser takes a second for a whole one.
-PLATES = (
-    PlateOf(PLATE, 6, 4, (1, 3, 4), 2, "kinases", EVIL),
-    PlateOf(FULL, 12, 8, (1, 2, 3), files=48),
-    PlateOf(P384, 24, 16, (1,), files=48),
-    PlateOf(BIG, 48, 32, (1,), 1, "phosphatases", files=192),
-    PlateOf(SMALL, 6, 4, (1,)),
-)
+PLATES = (PlateOf(PLATE, 6, 4, (1, 3, 4), 2, "kinases", EVIL), PlateOf(BIG, 6, 4, (1,), 1, "phosphatases"), PlateOf(SMALL, 6, 4, (1,)))
 DROPS = 72  # of PLATE
 
 
@@ -96,7 +89,8 @@ def watched(context: BrowserContext, lab: ViewerLab) -> Iterator[BrowserContext]
     with lab.ledger() as ledger, ledger.begin() as connection:
         for table in (viewer_seen, viewer_plates_seen, viewer_marks):
             connection.execute(delete(table))
-    assert [line for line in wrong if not any(re.search(pattern, line) for pattern in context.expected)] == []  # type: ignore[attr-defined]
+    unexpected = [line for line in wrong if not any(re.search(pattern, line) for pattern in context.expected)]  # type: ignore[attr-defined]
+    assert unexpected == [], unexpected
 
 
 def open_plate(page: Page, barcode: str = PLATE, number: int = 1, drop: int | None = None) -> None:

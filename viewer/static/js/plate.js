@@ -24,12 +24,17 @@ let selected = new Set();
 let groups = new Set();
 let advance = kept("advance", true);
 let sheets = null;
+/** Counts the questions: the answers to two come in any order. */
+let asked = 0;
 
 // ---- loading -------------------------------------------------------------------------------------------------------
 
 async function load() {
   grid.setAttribute("aria-busy", "true");
-  plate = await api(`${base}?blind=${isBlind()}`);
+  const mine = ++asked;
+  const answer = await api(`${base}?blind=${isBlind()}`);
+  if (mine !== asked) return;
+  plate = answer;
   byId = new Map(plate.drops.map((drop) => [drop.id, drop]));
   sheets = sheetLoader(plate);
   showInspections();
@@ -40,6 +45,7 @@ async function load() {
   choose(byId.get(wanted) ?? (byId.has(chosen?.id) ? byId.get(chosen.id) : visible[0]), { focus: document.activeElement === document.body });
   change(`${base}/opened`, {}).catch(() => {});
   const earlier = await api(`${base}/earlier?blind=${isBlind()}`).catch(() => ({}));
+  if (mine !== asked) return;
   for (const drop of plate.drops) {
     drop.earlier = earlier[`${drop.column}.${drop.row}.${drop.subwell}`] ?? [];
     if (drop.earlier.length) paintTile(tiles.get(drop.id), drop);
