@@ -103,6 +103,8 @@ def test_exports(page: Page, lab: ViewerLab) -> None:
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"/plates/{PLATE}/1/report.html")
     expect(page.locator("tbody tr")).to_have_count(DROPS)
+    legend = page.locator(".legend .k-crystals_harvestable")
+    assert legend.evaluate("key => getComputedStyle(key).borderLeftColor") == "rgb(214, 39, 40)"
     assert page.locator("img").first.evaluate("image => image.naturalWidth") > 0
     assert [url for url in asked if not url.startswith("data:")] == [page.url]  # nothing but itself
     assert len(page.pdf()) > 10_000
@@ -201,6 +203,7 @@ def test_tapping_chooses_scores_and_takes_back(touched: Page, lab: ViewerLab) ->
     tile = page.locator(f'.tile[data-id="{lab.id(PLATE, "B02")}"]')
     tile.tap()
     assert chosen(page) == "B02a"
+    assert page.locator("#panel").evaluate("panel => panel.scrollWidth <= panel.clientWidth")
     page.locator("#panel [data-score='23']").tap()
     until(lambda: [row[1] for row in lab.scores("Berta")] == [lab.id(PLATE, "B02")], page)
     page.locator("#panel .undo").tap()

@@ -37,7 +37,7 @@ export function artCard(drop, onWrong) {
   return h("section", { class: `evaluation ${art.class ? `k-${art.class}` : ""}` },
     h("h3", {}, "ARTscore"),
     h("p", { class: "verdict" }, h("span", { class: "swatch" }), h("b", {}, art.score ? `${art.score} ${art.title}` : art.title),
-      art.probability !== null ? ` ${percent(art.probability)}` : ""),
+      art.probability !== null ? h("span", { class: "share" }, percent(art.probability)) : null),
     art.crystal !== null ? meter("some crystal", art.crystal) : null,
     h("p", { class: "muted small" }, [art.model, art.scoredAt ? `${art.scoredAt} UTC` : null, drop.inXtalTrak ? "in XtalTrak" : art.score ? "not in XtalTrak" : null,
       art.reason].filter(Boolean).join(" · ")),

@@ -118,9 +118,9 @@ function showHead() {
       toggleButton("o", "Regions", () => stage.overlay, toggleOverlay), toggleButton("d", "Drop", () => stage.outline, toggleOutline),
       toggleButton("m", "Measure", () => stage.measuring, toggleMeasure),
       drop.course.length > 1 ? toggleButton("k", "Change", () => comparing !== null, compareNext) : null),
-    at >= 0 ? h("span", { class: "muted" }, `${at + 1} of ${list.ids.length}`) : null,
-    h("button", { type: "button", class: "quiet", onclick: () => go(-1), "aria-label": "Previous drop" }, "←"),
-    h("button", { type: "button", class: "quiet", onclick: () => go(1), "aria-label": "Next drop" }, "→"));
+    h("span", { class: "turn" }, at >= 0 ? h("span", { class: "muted" }, `${at + 1} of ${list.ids.length}`) : null,
+      h("button", { type: "button", class: "quiet", onclick: () => go(-1), "aria-label": "Previous drop" }, "←"),
+      h("button", { type: "button", class: "quiet", onclick: () => go(1), "aria-label": "Next drop" }, "→")));
 }
 
 function toggleButton(key, title, isOn, act) {
