@@ -21,7 +21,7 @@ from viewer.app import make_app
 from viewer.plate_picture import PlateTile, plate_picture
 
 #: A site whose crystals have letters, and whose "7" is the paper's clear drop.
-OWN = {"crystals_harvestable": "X3", "crystals_bad_form": "X2", "clear": "7", "precipitate": "ppt"}
+OWN = {"crystals_harvestable": "X3", "crystals_bad_form": "X2", "clear": "7", "other": "misc", "precipitate": "ppt"}
 #: What drop n of inspection 1 is: ``KINDS[n + 1]``.
 LABELS = {name: f"{'ABCDEFGH'[at % 4]}{at // 4 + 1:02}a" for at, name in enumerate((*KINDS[1:], KINDS[0]))}
 
@@ -82,6 +82,15 @@ def test_exports(client: TestClient) -> None:
         assert report.count(code) >= 3, "legend, picture and table"
     assert "23 Crystals" not in report
     assert "01 Clear" not in report
+
+
+def test_a_code_longer_than_the_papers_is_entered(client: TestClient, lab: ViewerLab) -> None:
+    here = lab.id(PLATE, "A01")
+    headers = {"X-CSRF-Token": client.get("/api/session").json()["csrf"]}
+    body = {"action": "action-01", "score": "misc", "drops": [{"id": here, "image": lab.name(here)}]}
+    assert client.post("/api/scores", json=body, headers=headers).status_code == 200
+    assert [row[3] for row in lab.scores("Berta")] == ["misc"]
+    lab.execute("DELETE FROM I_SCORES")
 
 
 def test_the_plate_picture(monkeypatch: pytest.MonkeyPatch) -> None:
