@@ -92,7 +92,7 @@ class Server:
         for place in ("secrets", "home", "srv", "inbox", "databases"):
             for path in (self.root / place).rglob("*"):
                 status = path.lstat()
-                content = os.readlink(path) if path.is_symlink() else path.read_text() if path.is_file() else ""
+                content = str(path.readlink()) if path.is_symlink() else path.read_text() if path.is_file() else ""
                 found[str(path.relative_to(self.root))] = (status.st_mode, status.st_uid, content)
         return found
 
