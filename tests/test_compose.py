@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import ssl
 import subprocess
+import threading
+import time
 import tomllib
+import urllib.request
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from volunteer import free_port
 
 PROJECT = Path(__file__).resolve().parent.parent
 FILE = PROJECT / "docker-compose.yml"
@@ -195,3 +201,53 @@ def test_compose_takes_the_file(profiles: list[str], tmp_path: Path) -> None:
     wanted = {name for name, service in SERVICES.items() if not service.get("profiles") or set(service["profiles"]) & set(profiles)}
     assert wanted <= found.keys()
     assert "WARN" not in done.stderr.upper()
+
+
+def fetch(address: str, context: ssl.SSLContext) -> bytes:
+    """What is there; raises ``OSError`` for a handshake that fails and for any status but 200."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    with opener.open(address, timeout=60) as answer:
+        content: bytes = answer.read()
+        return content
+
+
+@pytest.mark.compose
+def test_the_proxy_serves_the_labs_certificate_and_answers_its_health_check(tmp_path: Path) -> None:
+    """With Debian's Caddy in place of the container's. The health check asks by address, and so without a server's name."""
+    caddy = shutil.which("caddy")
+    if caddy is None:
+        pytest.fail("caddy is missing; on Debian or Ubuntu: apt-get install --no-install-recommends caddy")
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    files = ["-addext", "subjectAltName=DNS:localhost", "-keyout", tmp_path / "key.pem", "-out", tmp_path / "certificate.pem"]
+    subprocess.run([*make, *files], check=True, capture_output=True)
+    (tmp_path / "page").write_text("BOINC")
+
+    class Page(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(tmp_path))
+
+    apache = HTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=apache.serve_forever, daemon=True).start()
+    port = free_port()
+    text = (PROJECT / "server/compose/Caddyfile").read_text().replace("apache:80", f"127.0.0.1:{apache.server_port}")
+    text = text.replace("/tls/", f"{tmp_path}/").replace("https://{$GRID_HOST}", f"https://{{$GRID_HOST}}:{port}")
+    (tmp_path / "Caddyfile").write_text(text.replace("admin off", "admin off\n\tdefault_bind 127.0.0.1"))
+    variables = {"GRID_HOST": "localhost", "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    call = [caddy, "run", "--config", "Caddyfile", "--adapter", "caddyfile"]
+    with (tmp_path / "log").open("w") as log:
+        proxy = subprocess.Popen(call, cwd=tmp_path, env=variables, stdout=log, stderr=log)
+    try:
+        end = time.monotonic() + 60
+        while "serving initial configuration" not in (tmp_path / "log").read_text():
+            assert proxy.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        known = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
+        assert fetch(f"https://localhost:{port}/page", known) == b"BOINC"
+        assert SERVICES["proxy"]["healthcheck"]["test"][-1] == "https://127.0.0.1/"
+        fetch(f"https://127.0.0.1:{port}/", ssl._create_unverified_context())
+    finally:
+        proxy.kill()
+        proxy.wait()
+        apache.shutdown()
+        apache.server_close()
