@@ -25,7 +25,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 PROFILES = ["oracle", "tls", "tools", "volunteer"]
 ONCE = {"init", "makeproject", "install", "register", "files"}
-OURS = {"init", "install", "validator", "work-generator", "assimilate", "finalize", "set-autoscore", "retention"}
+OURS = {"init", "install", "validator", "work-generator", "assimilate", "finalize", "set-autoscore", "retention", "viewer"}
 
 
 def environment_file() -> dict[str, str]:
@@ -63,11 +63,12 @@ def test_every_variable_has_a_default() -> None:
     assert not re.findall(r"(?<!\$)\$(?!\$|\{\w+:?-)", FILE.read_text())
 
 
-def test_only_the_web_server_and_the_proxy_are_published_and_by_default_on_this_computer() -> None:
+def test_only_what_browsers_and_volunteers_reach_is_published_and_by_default_on_this_computer() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published == {
         "apache": ["${BIND:-127.0.0.1}:${HTTP_PORT:-80}:80"],
         "proxy": ["${TLS_BIND:-127.0.0.1}:${HTTPS_PORT:-443}:443"],
+        "viewer": ["${VIEWER_BIND:-127.0.0.1}:${VIEWER_PORT:-8480}:8480"],
     }
 
 
@@ -75,7 +76,7 @@ def test_databases_and_the_validator_are_on_internal_networks_only() -> None:
     internal = {name for name, network in COMPOSE["networks"].items() if network.get("internal")}
     for service in ("mysql", "ledger", "validator", "makeproject", "register"):
         assert set(SERVICES[service]["networks"]) <= internal, service
-    assert not {name for name, service in SERVICES.items() if "front" in service.get("networks", [])} - {"apache", "proxy"}
+    assert not {name for name, service in SERVICES.items() if "front" in service.get("networks", [])} - {"apache", "proxy", "viewer"}
 
 
 def test_what_parses_strangers_files_reaches_neither_keys_nor_databases() -> None:
@@ -119,7 +120,7 @@ def test_foreign_services_have_a_health_check_and_ours_inherit_one() -> None:
 def test_the_services_that_loop_are_asked_where_the_settings_let_them_answer() -> None:
     settings = tomllib.loads((PROJECT / "server/compose/crystal-search.toml").read_text())["services"]
     assert settings["listen"] == "0.0.0.0"
-    looping = OURS - {"init", "install", "validator"}
+    looping = OURS - {"init", "install", "validator", "viewer"}
     assert settings["ports"].keys() == looping
     for name in looping:
         port = settings["ports"][name]
@@ -230,9 +231,9 @@ def test_the_proxy_serves_the_labs_certificate_and_answers_its_health_check(tmp_
     threading.Thread(target=apache.serve_forever, daemon=True).start()
     port = free_port()
     text = (PROJECT / "server/compose/Caddyfile").read_text().replace("apache:80", f"127.0.0.1:{apache.server_port}")
-    text = text.replace("/tls/", f"{tmp_path}/").replace("https://{$GRID_HOST}", f"https://{{$GRID_HOST}}:{port}")
+    text = re.sub(r"(?m)^(https://.+) \{$", rf"\1:{port} {{", text.replace("/tls/", f"{tmp_path}/"))
     (tmp_path / "Caddyfile").write_text(text.replace("admin off", "admin off\n\tdefault_bind 127.0.0.1"))
-    variables = {"GRID_HOST": "localhost", "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    variables = {"GRID_HOST": "localhost", "VIEWER_HOST": "viewer.localhost", "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
     call = [caddy, "run", "--config", "Caddyfile", "--adapter", "caddyfile"]
     with (tmp_path / "log").open("w") as log:
         proxy = subprocess.Popen(call, cwd=tmp_path, env=variables, stdout=log, stderr=log)
