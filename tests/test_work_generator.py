@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from answering_grid import AnsweringGrid
 from click.testing import CliRunner
-from generator_lab import MODEL_TOML, Lab, TakingGrid, image_name, make_lab, picture
+from generator_lab import MODEL_TOML, SIX_DROPS, Lab, TakingGrid, image_name, make_lab, picture
 from sqlalchemy import Engine, event, update
 
 from assimilator.assimilate import assimilate
@@ -287,6 +287,62 @@ def test_an_image_root_that_goes_away_while_it_is_read(tmp_path: Path, monkeypat
     with pytest.raises(TryAgainLater, match="is it mounted"):
         lab.round()
     assert lab.counts() == {"claimed": 6}
+
+
+def something_else(root: Path) -> None:
+    (root / "lost+found").mkdir(parents=True)
+
+
+def links_into_nothing(root: Path) -> None:
+    plate = root / "CI022987" / "3"
+    plate.mkdir(parents=True)
+    for drop in SIX_DROPS:
+        (plate / image_name(*drop)).symlink_to("/nonexistent/image.jpg")
+
+
+@pytest.mark.parametrize("make", [something_else, links_into_nothing])
+def test_an_image_root_without_any_plate_refuses_no_image(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    lab = make_lab(tmp_path)
+    root = lab.settings.paths.images
+    root.rename(tmp_path / "elsewhere")
+    make(root)
+    with pytest.raises(TryAgainLater, match="has none of XtalTrak's plates") as caught:
+        lab.round()
+    assert len(str(caught.value).splitlines()) == 1
+    assert lab.counts() == {"claimed": 6}
+    shutil.rmtree(root)
+    (tmp_path / "elsewhere").rename(root)
+    lab.round()
+    assert lab.counts() == {"in_work": 6}
+
+
+def test_an_image_root_that_loses_its_plates_while_they_are_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = make_lab(tmp_path)
+    root = lab.settings.paths.images
+    original = packing.Packer._pack
+
+    def unmounted(*args: Any) -> Any:
+        root.rename(tmp_path / "elsewhere")
+        something_else(root)
+        return original(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(packing.Packer, "_pack", unmounted)
+        with pytest.raises(TryAgainLater, match="has none of XtalTrak's plates"):
+            lab.round()
+    assert lab.counts() == {"in_work": 6}
+    shutil.rmtree(root)
+    (tmp_path / "elsewhere").rename(root)
+    lab.round()
+    assert len(lab.sent_images()) == 6
+
+
+def test_plates_whose_images_were_deleted_hold_nothing_up(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    for drop in SIX_DROPS:
+        lab.image(*drop).unlink()
+    lab.round()
+    assert lab.counts() == {"refused": 6}
 
 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:

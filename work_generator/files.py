@@ -19,6 +19,9 @@ from work_generator.bare import UnreadableImageError, bare_image
 #: What the images of one work unit may take; the rest of its 64 MB is for the manifest and the ZIP's headers.
 MAX_IMAGE_BYTES = MAX_WORK_UNIT_BYTES - 1024 * 1024
 
+#: Why an image whose file is not there is refused.
+MISSING = "missing: no such file below the image root"
+
 
 class RefusedImageError(Exception):
     """An image that does not go out. The message is ``<kind>: <why>``, without the image's name, so that it can be counted."""
@@ -105,7 +108,7 @@ def _refused(error: OSError, image_root: Path) -> RefusedImageError:
     """What is wrong with one file. Raises ``TryAgainLater`` when it is its disk or server that fails."""
     check_image_root(image_root)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return RefusedImageError("missing: no such file below the image root")
+        return RefusedImageError(MISSING)
     if isinstance(error, PermissionError | IsADirectoryError) or error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
         return RefusedImageError(f"unreadable: {error.strerror}")
     raise TryAgainLater(f"{error.filename}: can not be read ({error.strerror}); try again later") from error

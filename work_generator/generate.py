@@ -12,8 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from crystal_search.archives import ModelReference
+from crystal_search.doctor.images import is_image_root
 from crystal_search.errors import TryAgainLater
 from crystal_search.grid import ARCHIVE_PRIORITY, REALTIME_PRIORITY, Grid
 from crystal_search.ledger import Ledger, leases, searches
@@ -42,6 +44,8 @@ LOOK_BACK = 2_000
 ARCHIVE_TURN_SECONDS = 30.0
 #: A search that another generator reads is looked at again after this time.
 _BUSY_SECONDS = 0.2
+#: Where many images are missing, the image root is looked at again after this time.
+_PLATES_SECONDS = 60.0
 _PRIORITY_NAMES = {REALTIME_PRIORITY: "realtime", ARCHIVE_PRIORITY: "archive"}
 
 
@@ -50,7 +54,8 @@ class Generator:
     """What a round works with; ``now`` is in seconds, ``store`` the settings' folders unless given.
 
     From round to round remain ``positions``, the keys, by search, at which a look back was cut short, ``marks`` of refused images'
-    files as they were when last read, ``did``, which counts what was done, and ``said``, the pause that was logged, by priority.
+    files as they were when last read, ``did``, which counts what was done, ``said``, the pause that was logged, by priority, and
+    ``plates_seen``, when the image root was last found to have plates of XtalTrak.
     """
 
     settings: Settings
@@ -64,6 +69,7 @@ class Generator:
     did: Counter[str] = field(default_factory=Counter)
     store: ImageStore | None = None
     said: dict[int, str] = field(default_factory=dict)
+    plates_seen: dict[Path, float] = field(default_factory=dict)
 
     @property
     def files(self) -> ImageStore:
@@ -170,6 +176,7 @@ class _Turn:
             self.slot.owner,
             generator.settings.xtaltrak.um_per_px,
             self._may_go_on,
+            self._check_plates,
         )
 
     def work(self) -> None:
@@ -187,6 +194,15 @@ class _Turn:
     def _may_go_on(self) -> bool:
         self.cut_short = self.generator.stop.is_set() or self.generator.now() >= self.until
         return not self.cut_short
+
+    def _check_plates(self) -> None:
+        """Raise ``TryAgainLater`` when the image root has none of XtalTrak's plates: the archive is not gone, it is elsewhere."""
+        generator, root = self.generator, self.generator.settings.paths.images
+        if generator.now() - generator.plates_seen.get(root, float("-inf")) < _PLATES_SECONDS:
+            return
+        if not is_image_root(generator.xtaltrak, root):
+            raise TryAgainLater(f"image root {root}: has none of XtalTrak's plates; is the right folder mounted there? (paths.images)")
+        generator.plates_seen[root] = generator.now()
 
     def _is_paused(self) -> bool:
         """Whether work of this priority shall rest, or the whole generator; said once."""
