@@ -175,7 +175,7 @@ def test_a_search_that_has_not_begun_and_an_xtaltrak_that_is_away_are_said(tmp_p
     assert backfill(lab) == {"images_left": {"later": None}, "end": None, "trouble": None}
     assert "not known yet" in told(lab)
     lab.settings.xtaltrak.database.unlink()
-    assert "no embedded XtalTrak there" in backfill(lab)["trouble"]
+    assert "is not there any more" in backfill(lab)["trouble"]
     assert json.loads(told(lab, "--json"))["backfill"]["images_left"] == {"later": None}
 
 
