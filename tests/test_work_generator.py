@@ -587,6 +587,25 @@ def test_a_search_that_was_cut_short_goes_on_where_it_was(tmp_path: Path, monkey
         assert asked[4:] == [6 - generate.LOOK_BACK, 2, 4, 6]
 
 
+def test_an_xtaltrak_that_was_restored_from_a_backup_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its imagers may give numbers once more that the search takes for read."""
+    lab = make_lab(tmp_path)
+    with open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
+        xtaltrak._connection.execute("INSERT INTO I_INSPECTIONS VALUES (2100, 'CI022987', 4, NULL, 9, 1, 1)")
+    put_into_xtaltrak(lab, 2100, "odd.jpg")
+    lab.round()
+    lab.round()
+    assert "restored" not in caplog.text
+    with open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
+        xtaltrak._connection.execute("DELETE FROM I_IMAGES WHERE IMAGENAME = 'odd.jpg'")
+    with lab.ledger() as ledger, open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
+        generator = generate.Generator(lab.settings, ledger, xtaltrak, lab.grid)
+        for _ in range(2):
+            generate.run_round(generator)
+    (told,) = [record.getMessage() for record in caplog.records if "restored" in record.getMessage()]
+    assert told.startswith("search 'everything unscored' has read up to INSPECTID 2100, XtalTrak ends at 6: ")
+
+
 # ---- killed, stopped, twice at once -------------------------------------------------------------------------------
 
 
