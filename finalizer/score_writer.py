@@ -61,7 +61,8 @@ def only_writer(lock: Path) -> Iterator[None]:
         end = time.monotonic() + _WAIT_SECONDS
         while not _try_lock(handle):
             if time.monotonic() > end:
-                raise TryAgainLater(f"{lock}: another set-autoscore or undo is at work; try again later")
+                ends = "`crystal-search pause set-autoscore` ends its round"
+                raise TryAgainLater(f"{lock}: another set-autoscore or undo is at work; try again later ({ends})")
             time.sleep(0.05)
         yield
     finally:
@@ -178,11 +179,10 @@ class ScoreWriter:
             with self._ledger.read() as connection:
                 over = written_over(connection, some)
             rows = self._rows_now([write.plan.after.score_id for write in some])
-            found += [(write, Fate.LEFT if write.id in over else _fate(write, row)) for write, row in zip(some, rows, strict=True)]
+            found += [(write, Fate.LEFT if write.id in over else self._fate(write, row)) for write, row in zip(some, rows, strict=True)]
         return found
 
-
-def _fate(write: Write, row: ScoreRow | None) -> Fate:
-    if row == write.plan.after:
-        return Fate.TAKEN_BACK
-    return Fate.GONE if row is None or row == write.plan.before else Fate.LEFT
+    def _fate(self, write: Write, row: ScoreRow | None) -> Fate:
+        if row == write.plan.after:
+            return Fate.TAKEN_BACK if row.scorer == self._table.scorer else Fate.LEFT
+        return Fate.GONE if row is None or row == write.plan.before else Fate.LEFT

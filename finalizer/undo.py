@@ -43,7 +43,7 @@ def undo_batch(settings: Settings, ledger: Ledger, table: ScoreTable, name: str)
                 raise TryAgainLater(f"batch {name}: another program moved it at the same moment, nothing was taken back; try again")
         taken_back, left = writer.take_back(batch.id)
         copies, files = OwnCopies(settings, ledger, table.artscores).take_back(batch)
-    lines = [f"left {write.plan.after.image_name} (SCOREID {write.plan.after.score_id}): it changed since" for write in left]
+    lines = [f"left {_row(write)}: {_why_left(write, table.scorer)}" for write in left]
     lines += [f"left {line}" for line in files]
     return Undone(taken_back, tuple(lines), copies)
 
@@ -57,7 +57,7 @@ def what_undo_would_do(settings: Settings, ledger: Ledger, table: ScoreTable, na
     lines = [f"take out   {row.score} of {row.image_name}: a person has scored the drop" for row in displaced.values()]
     found = ScoreWriter(ledger, table, settings.finalizer.rows_per_transaction).would_take_back(batch.id)
     fates = {write: fate for write, fate in found if write.plan.after.score_id not in displaced}
-    lines += [_line(write, fate) for write, fate in fates.items() if fate is not Fate.GONE]
+    lines += [_line(write, fate, table.scorer) for write, fate in fates.items() if fate is not Fate.GONE]
     copies = OwnCopies(settings, ledger, table.artscores).there(batch)
     beside = f"; of ours: {counts_line(copies)} would be removed" if copies else ""
     kept = sum(fate is Fate.LEFT for fate in fates.values())
@@ -65,12 +65,22 @@ def what_undo_would_do(settings: Settings, ledger: Ledger, table: ScoreTable, na
     return [*lines, f"batch {name}: {back} rows would be taken back, {kept} left{beside}"]
 
 
-def _line(write: Write, fate: Fate) -> str:
+def _line(write: Write, fate: Fate, scorer: str) -> str:
     before, after = write.plan.before, write.plan.after
-    what = f"{after.image_name} (SCOREID {after.score_id})"
     if fate is Fate.LEFT:
-        return f"leave      {what}: it changed since"
-    return f"delete     {after.score} of {what}" if before is None else f"give back  {before.score} for {after.score} of {what}"
+        return f"leave      {_row(write)}: {_why_left(write, scorer)}"
+    return (
+        f"delete     {after.score} of {_row(write)}" if before is None else f"give back  {before.score} for {after.score} of {_row(write)}"
+    )
+
+
+def _row(write: Write) -> str:
+    return f"{write.plan.after.image_name} (SCOREID {write.plan.after.score_id})"
+
+
+def _why_left(write: Write, scorer: str) -> str:
+    ours = write.plan.after.scorer
+    return "it changed since" if ours == scorer else f"it was written as {ours}, and xtaltrak.scorer is {scorer}"
 
 
 def _finished(batch: Batch) -> Batch:

@@ -624,6 +624,20 @@ def test_a_dry_run_of_undo_tells_each_row_and_changes_nothing(lab: Lab) -> None:
     assert len(undone.left) == 1
 
 
+def test_undo_under_another_name_leaves_all_and_says_why(lab: Lab, batch: str) -> None:
+    lab.finish()
+    before = lab.scores()
+    run(lab, "status")
+    path = lab.root / "crystal-search.toml"
+    path.write_text(path.read_text().replace("[finalizer]", 'scorer = "ANOTHER"\n[finalizer]'))
+    for dry, code in ((["--dry-run"], 0), ([], 1)):
+        result = CliRunner().invoke(crystal_search, ["undo", batch, "--settings", str(path), *dry])
+        assert result.exit_code == code
+        assert result.output.count("it was written as ARTscore, and xtaltrak.scorer is ANOTHER") == 3
+        assert " 3 left" in result.output
+    assert lab.scores() == before
+
+
 def test_undo_of_the_earlier_of_two_batches_leaves_what_the_later_wrote(lab: Lab, batch: str) -> None:
     lab.finish()
     lab.batch({("A01a", 1): "crystals_bad_form"}, scoring='{"step":16}')
