@@ -16,7 +16,7 @@ from crystal_search.errors import TryAgainLater
 from crystal_search.xtaltrak.sqlite import SqliteXtalTrak
 
 #: Statements at which it is lost, of each of the two; 0: all of them.
-LOSSES = int(os.environ.get("CRYSTAL_SEARCH_TEST_LOSSES", "12"))
+LOSSES = int(os.environ.get("CRYSTAL_SEARCH_TEST_LOSSES", "8"))
 SHOTS = {("A01a", 1): "crystals_harvestable", ("A01c", 1): "precipitate", ("A02a", 1): "clear", ("A07a", 1): "clear"}
 
 
