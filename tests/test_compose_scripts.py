@@ -148,6 +148,15 @@ def test_a_service_gets_the_ledger_and_the_oracle_password_from_files(tmp_path: 
     assert done.stdout == "postgresql://crystal_search:abc@ledger/crystal_search|def|assimilate --once\n"
 
 
+@pytest.mark.parametrize(("command", "password"), [("serve", "ghi"), ("assimilate", "")])
+def test_only_the_viewer_gets_the_password_for_peoples_scores(tmp_path: Path, command: str, password: str) -> None:
+    program(tmp_path / "bin/crystal-search", 'echo "$CRYSTAL_SEARCH_VIEWER_PASSWORD|$*"')
+    (tmp_path / "secrets/xtaltrak").mkdir(parents=True)
+    (tmp_path / "secrets/xtaltrak/viewer_password").write_text("ghi")
+    done = run("entry.sh", command, PATH=f"{tmp_path}/bin:{os.environ['PATH']}", SECRETS=str(tmp_path / "secrets"))
+    assert done.stdout == f"{password}|{command}\n"
+
+
 def test_the_projects_installation_gets_the_choices_of_env_and_the_invitation(tmp_path: Path) -> None:
     program(tmp_path / "bin/crystal-search", 'echo "$*"')
     (tmp_path / "secrets/boinc").mkdir(parents=True)
