@@ -114,7 +114,11 @@ def test_a_secret_of_ones_own_is_stored_and_kept(secrets: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "input", "said"),
     [
-        (["set", "mysql/root_password"], "x", "set xtaltrak/oracle_password or set volunteer/account_key, not 'mysql/root_password'"),
+        (
+            ["set", "mysql/root_password"],
+            "x",
+            "set xtaltrak/oracle_password, xtaltrak/viewer_password or volunteer/account_key, not 'mysql/root_password'",
+        ),
         (["set", "../etc/passwd"], "x", "not '../etc/passwd'"),
         (["set", "volunteer/account_key"], "", "standard input is empty, nothing was stored"),
         (["sett"], "", "unknown call 'sett'"),
