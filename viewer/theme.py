@@ -6,11 +6,12 @@ from functools import cache
 
 from crystal_search.classes import CLASSES
 
-#: Okabe and Ito's colours, which stay apart for every kind of colour blindness; groups also differ by the code that every frame shows.
+#: Okabe and Ito's colours, and a gray. Their purple is that gray to eyes without green, so the null experiment has their sky blue.
+#: Groups also differ by the code that every frame shows.
 _SAFE = {
     "crystal": (213, 94, 0),
     "precipitate": (0, 114, 178),
-    "null_experiment": (204, 121, 167),
+    "null_experiment": (86, 180, 233),
     "other": (240, 228, 66),
     "clear": (150, 150, 150),
     "rim": (255, 255, 255),
