@@ -351,6 +351,38 @@ def test_a_bad_address_is_one_clear_line(local: TestClient, path: str) -> None:
     assert page.status_code == answer.status_code
 
 
+@pytest.mark.parametrize(
+    ("content", "status", "says"), [(None, 404, "is missing"), (b"no image", 422, "is no readable image; copy it again")]
+)
+def test_an_image_that_can_not_be_shown_is_one_clear_line_and_no_failure_of_ours(
+    lab: ViewerLab, local: TestClient, caplog: pytest.LogCaptureFixture, content: bytes | None, status: int, says: str
+) -> None:
+    drop = lab.id(PLATE, "B02")
+    file = lab.file(drop)
+    whole = file.read_bytes()
+    file.unlink()
+    try:
+        if content is not None:
+            file.write_bytes(content)
+        for kind in ("thumbnail", "screen"):
+            answer = local.get(f"/images/{drop}/{kind}/{file.name}")
+            assert answer.status_code == status
+            assert says in answer.json()["error"]
+            assert str(lab.folder) not in answer.text
+    finally:
+        file.write_bytes(whole)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_page_of_an_error_is_a_page_like_others(local: TestClient) -> None:
+    """Who mistypes a barcode finds the next plate, the keys and one's own rights there."""
+    page = local.get("/plates/NONE", headers={"Accept": "text/html"})
+    assert page.status_code == 404
+    assert 'src="/static/js/core.js"' in page.text
+    assert 'data-may-score="yes"' in page.text
+    assert "looking only" not in page.text
+
+
 def test_a_database_that_is_away_is_one_clear_line_and_comes_back(lab: ViewerLab, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     client = client_of(lab, ledger)
     client.get(f"/sign-in?token={client.app.state.viewer.gate.local_token}", follow_redirects=False)  # type: ignore[attr-defined]

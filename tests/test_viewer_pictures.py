@@ -17,8 +17,9 @@ from viewer_lab import BIG, PLATE, PlateOf, ViewerLab, make_viewer_lab
 import viewer.pictures
 from crystal_search.errors import TryAgainLater
 from viewer.ahead import Ahead
+from viewer.errors import BrokenImage
 from viewer.lab import Lab
-from viewer.pictures import SHEET_COLUMNS, TILE, BrokenImage, Picture, PictureCache, picture
+from viewer.pictures import SHEET_COLUMNS, TILE, Picture, PictureCache, picture
 from viewer.plate_view import inspection_drops
 from viewer.shared import Shared
 

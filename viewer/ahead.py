@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from crystal_search.errors import CrystalSearchError
+from viewer.errors import BrokenImage
 from viewer.lab import Lab
 from viewer.person import Person, Role
-from viewer.pictures import BrokenImage, Picture, PictureCache
+from viewer.pictures import Picture, PictureCache
 from viewer.plate_view import inspection_drops
 from viewer.plates import recent_inspections
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -20,12 +20,14 @@ from fastapi.templating import Jinja2Templates
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from crystal_search.classes import CLASSES
 from crystal_search.errors import CrystalSearchError, TryAgainLater, UsageError
 from crystal_search.ledger import Ledger
 from crystal_search.settings import Settings
 from viewer.ahead import Ahead
 from viewer.errors import HttpError, NotAllowed, SignInFirst
 from viewer.gate import COOKIE, Gate, Visitor, allowed_hosts
+from viewer.keys import CLASS_KEYS
 from viewer.lab import Lab
 from viewer.person import Role
 from viewer.pictures import Picture, PictureCache
@@ -135,6 +137,17 @@ def make_app(settings: Settings, ledger: Ledger, local_name: str | None = None) 
     return app
 
 
+def page_content(viewer: Viewer, visitor: Visitor | None, page: str) -> dict[str, Any]:
+    """What every page shows of the person who asks, one that tells of an error too."""
+    return {
+        "visitor": visitor,
+        "page": page,
+        "may_score": visitor is not None and viewer.lab.settings.viewer.scoring and visitor.person.may(Role.SCORER),
+        "access": viewer.gate.access,
+        "classes": [(row, viewer.lab.codes.of(row.name), CLASS_KEYS[row.name]) for row in CLASSES if row.name in CLASS_KEYS],
+    }
+
+
 def _wants_page(request: Request) -> bool:
     return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
 
@@ -144,7 +157,8 @@ def _answer(request: Request, status: int, line: str) -> Response:
     if not _wants_page(request):
         return JSONResponse({"error": line}, status)
     visitor: Visitor | None = getattr(request.state, "visitor", None)
-    page: HTMLResponse = TEMPLATES.TemplateResponse(request, "error.html", {"line": line, "visitor": visitor, "page": "error"}, status)
+    content = page_content(request.app.state.viewer, visitor, "error") | {"line": line}
+    page: HTMLResponse = TEMPLATES.TemplateResponse(request, "error.html", content, status)
     return page
 
 

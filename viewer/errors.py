@@ -29,5 +29,11 @@ class NotFound(HttpError):
     status = 404
 
 
+class BrokenImage(HttpError):
+    """A file that is there and no readable image: nothing that a browser asked wrongly, and no failure of the viewer."""
+
+    status = 422
+
+
 class TooManyTries(HttpError):
     status = 429

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from crystal_search.classes import CLASSES
+from viewer.errors import BrokenImage
 from viewer.evaluations import artscores_of
 from viewer.lab import Lab
 from viewer.person import Person
-from viewer.pictures import BrokenImage, PictureCache, image_folder, picture
+from viewer.pictures import PictureCache, image_folder, picture
 from viewer.plate_view import plate_view
 from viewer.plates import Plate, drops_of
 

@@ -20,8 +20,7 @@ from pathlib import Path
 from PIL import Image
 
 from crystal_search.archives import MAX_SIDE
-from crystal_search.errors import CrystalSearchError
-from viewer.errors import NotFound
+from viewer.errors import BrokenImage, NotFound
 from viewer.plates import is_barcode, is_plain_name
 
 _log = logging.getLogger(__name__)
@@ -41,10 +40,6 @@ _DECODERS = threading.BoundedSemaphore(_PROCESSORS)
 _KINDS = {"thumbnail": (THUMBNAIL, 82), "screen": (SCREEN, 85)}
 
 Stamp = tuple[int, int]
-
-
-class BrokenImage(CrystalSearchError):
-    """A file that is there and no readable image."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from crystal_search.classes import CLASSES
-from viewer.app import TEMPLATES, TheChanger, TheViewer, TheVisitor, set_cookie
+from viewer.app import TEMPLATES, TheChanger, TheViewer, TheVisitor, page_content, set_cookie
 from viewer.errors import HttpError, NotFound
 from viewer.gate import Visitor
-from viewer.keys import CLASS_KEYS
-from viewer.person import Role
 from viewer.plates import course_of, find_plate, inspections_of
 from viewer.theme import colours_css
 
@@ -20,15 +17,7 @@ router = APIRouter(default_response_class=HTMLResponse)
 
 
 def _page(request: Request, viewer: TheViewer, visitor: Visitor | None, page: str, **more: Any) -> Response:
-    may_score = visitor is not None and viewer.lab.settings.viewer.scoring and visitor.person.may(Role.SCORER)
-    content = {
-        "visitor": visitor,
-        "page": page,
-        "may_score": may_score,
-        "access": viewer.gate.access,
-        "classes": [(row, viewer.lab.codes.of(row.name), CLASS_KEYS[row.name]) for row in CLASSES if row.name in CLASS_KEYS],
-    }
-    answer: Response = TEMPLATES.TemplateResponse(request, f"{page}.html", content | more)
+    answer: Response = TEMPLATES.TemplateResponse(request, f"{page}.html", page_content(viewer, visitor, page) | more)
     if visitor is not None and visitor.new_token:
         set_cookie(viewer, answer, visitor.new_token)
     return answer
