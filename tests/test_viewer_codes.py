@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from viewer_lab import KINDS, PLATE, PlateOf, ViewerLab, make_viewer_lab
 
-from crystal_search.classes import BY_NAME
+from crystal_search.classes import BY_NAME, PRIORITY
 from crystal_search.plate import Drop, Well
 from crystal_search.score_codes import ScoreCodes
 from viewer.app import make_app
@@ -69,6 +69,22 @@ def test_work_list_batch_and_earlier_hits(client: TestClient) -> None:
     assert {(image["class"], image["score"]) for image in shown} == {(name, wanted(name)) for name in KINDS[:-2]}
     hits = client.get(f"/api/plates/{PLATE}/1/earlier").json()
     assert {hit["score"] for found in hits.values() for hit in found} == {"X3", "X2", "21"}
+
+
+def test_a_held_batch_shows_its_crystals_on_the_first_page(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger knows the images in the order of the plate; who approves sees all of them once, the highest class first."""
+    whole = client.get("/api/batches/batch-1").json()["images"]
+    monkeypatch.setattr("viewer.held.PAGE", 10)
+    paged, after = [], 0
+    while after is not None:
+        page = client.get(f"/api/batches/batch-1?after={after}").json()
+        paged += page["images"]
+        after = page["next"]
+    assert paged == whole
+    assert len({image["id"] for image in paged}) == len(paged)
+    ranks = [PRIORITY[image["class"]] for image in paged]
+    assert ranks == sorted(ranks)
+    assert ranks[0] == PRIORITY["crystals_harvestable"]
 
 
 def test_exports(client: TestClient) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import case, select
 
 from crystal_search.classes import PRIORITY
 from crystal_search.errors import UsageError
@@ -19,15 +19,16 @@ PAGE = 120
 
 
 def batch_page(lab: Lab, person: Person, name: str, after: int) -> dict[str, Any]:
-    """The next scored images of a batch, by the ledger's numbers from ``after`` on. Raises ``NotFound``."""
+    """The next scored images of a batch after the first ``after``, the highest class and probability first. Raises ``NotFound``."""
     try:
         with lab.ledger.read() as connection:
             batch = batch_named(connection, name)
             rows = connection.execute(
                 select(images, artscores.c.class_name, artscores.c.probability, artscores.c.crystal_probability)
                 .join(artscores, artscores.c.image_id == images.c.id)
-                .where(images.c.batch_id == batch.id, images.c.state == ImageState.SCORED, images.c.id > after)
-                .order_by(images.c.id)
+                .where(images.c.batch_id == batch.id, images.c.state == ImageState.SCORED)
+                .order_by(case(PRIORITY, value=artscores.c.class_name), artscores.c.probability.desc(), images.c.id)
+                .offset(after)
                 .limit(PAGE)
             ).all()
     except UsageError:
@@ -50,10 +51,9 @@ def batch_page(lab: Lab, person: Person, name: str, after: int) -> dict[str, Any
                     "class": row.class_name,
                     "score": lab.codes.of(row.class_name),
                     "probability": row.probability,
-                    "rank": PRIORITY[row.class_name],
                 }
             )
-    return {"name": batch.name, "state": batch.state, "images": shown, "next": rows[-1].id if len(rows) == PAGE else None}
+    return {"name": batch.name, "state": batch.state, "images": shown, "next": after + PAGE if len(rows) == PAGE else None}
 
 
 def approve(lab: Lab, person: Person, name: str) -> None:

@@ -154,7 +154,7 @@ def grid(viewer: TheViewer, visitor: TheVisitor) -> dict[str, Any]:
 
 
 @router.get("/batches/{name}")
-def batch(viewer: TheViewer, visitor: TheVisitor, name: str, after: int = 0) -> dict[str, Any]:
+def batch(viewer: TheViewer, visitor: TheVisitor, name: str, after: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0) -> dict[str, Any]:
     """A batch's pictures, a page at a time."""
     return batch_page(viewer.lab, visitor.person, name, after)
 

@@ -12,7 +12,7 @@ async function load(after) {
   if (page.state === "held" && role === "admin") {
     fill($("approve"), h("button", { type: "button", class: "main", onclick: approve }, "Approve: write into XtalTrak"));
   } else fill($("approve"));
-  for (const image of page.images.sort((a, b) => a.rank - b.rank || b.probability - a.probability)) {
+  for (const image of page.images) {
     const title = classByName[image.class]?.title ?? image.class;
     const label = `${String.fromCharCode(64 + image.row)}${String(image.column).padStart(2, "0")}${String.fromCharCode(96 + image.subwell)}`;
     const drop = { ...image, label, people: [], hidden: false, art: { class: image.class, score: image.score, title, probability: image.probability, crystal: null } };
