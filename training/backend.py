@@ -83,3 +83,29 @@ def precision(policy: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+@contextmanager
+def in_full_precision() -> Iterator[None]:
+    """Networks compute in float32 proper within the block: graphics cards otherwise round what they multiply to ten bits (TF32)."""
+    import keras
+
+    name = str(keras.backend.backend())
+    if name == "tensorflow":
+        settings: Any = importlib.import_module("tensorflow").config.experimental
+        before = settings.tensor_float_32_execution_enabled()
+        settings.enable_tensor_float_32_execution(False)
+        try:
+            yield
+        finally:
+            settings.enable_tensor_float_32_execution(before)
+    elif name == "torch":
+        cards: Any = importlib.import_module("torch").backends
+        kept = cards.cudnn.allow_tf32, cards.cuda.matmul.allow_tf32
+        cards.cudnn.allow_tf32 = cards.cuda.matmul.allow_tf32 = False
+        try:
+            yield
+        finally:
+            cards.cudnn.allow_tf32, cards.cuda.matmul.allow_tf32 = kept
+    else:
+        yield
