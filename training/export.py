@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,8 @@ def export_onnx(model: Any, path: Path, examples: Sequence[npt.NDArray[np.float3
         file = Path(folder) / "network.onnx"
         logging.getLogger("tf2onnx").setLevel(logging.WARNING)
         if writes_itself(_backend(), model.input_shape):
-            model.export(str(file), format="onnx", verbose=False)
+            with warnings.catch_warnings(action="ignore"):  # torch warns of sizes that it takes as fixed, as they are
+                model.export(str(file), format="onnx", verbose=False)
         else:
             _export_elsewhere(model, file)
         session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])

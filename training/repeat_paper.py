@@ -47,7 +47,7 @@ class Size:
 #: processors ten minutes, ``full`` a graphics card, or days.
 SIZES = {
     "small": Size(384, 128, 4, 64, 8, 112),
-    "medium": Size(3200, 128, 10, 300, 64, 96),
+    "medium": Size(3200, 128, 10, 150, 64, 96),
     "full": Size(9600, 224, 100, 1000, 32, 64),
 }
 
