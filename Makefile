@@ -35,7 +35,7 @@ dist/crystal-search-client: build/client.py build/nuitka_plugin.py $(wildcard bu
 test-client: dist/crystal-search-client $(VENV)/.test-ready
 	$(BIN)/python -m pytest -m executable tests/test_executable.py tests/test_boinc_client.py $(PYTEST)
 
-# docker-compose.yml for each profile: needs docker compose, but no engine.
+# docker-compose.yml for each profile, and the proxy: needs docker compose and caddy, but no engine.
 test-compose: $(VENV)/.test-ready
 	$(BIN)/python -m pytest -m compose tests/test_compose.py $(PYTEST)
 

@@ -6,6 +6,7 @@
 # The folder gets its name when everything is in it. It holds every key and password: keep it where nobody else can read.
 set -eu
 umask 077
+here=$(pwd)
 cd "$(dirname "$0")/.."
 
 fail() {
@@ -14,9 +15,13 @@ fail() {
 }
 
 [ $# -eq 1 ] || fail "call it with one folder: server/backup.sh FOLDER" 2
-mkdir -p "$1" || fail "$1 can not be made" 2
+case $1 in
+  /*) folder=$1 ;;
+  *) folder=$here/$1 ;;
+esac
+mkdir -p "$folder" || fail "$1 can not be made" 2
 stamp=$(date -u +%Y-%m-%dT%H%M%SZ)
-part=$1/.$stamp.part
+part=$folder/.$stamp.part
 mkdir "$part" || fail "$part can not be made" 2
 trap 'rm -rf "$part"' EXIT
 trap 'exit 4' INT TERM HUP
@@ -39,7 +44,11 @@ for file in ledger.dump boinc.sql files.tar; do
   [ -s "$part/$file" ] || fail "$file is empty: nothing was kept"
 done
 (cd "$part" && sha256sum ledger.dump boinc.sql files.tar > SHA256SUMS)
+# Kept beside them for a new computer; a restore leaves those that are there alone.
+for file in .env crystal-search.toml; do
+  [ ! -f "$file" ] || cp "$file" "$part/" || fail "$file can not be copied"
+done
 sync
-mv "$part" "$1/$stamp"
+mv "$part" "$folder/$stamp"
 trap - EXIT
-echo "backup: $1/$stamp"
+echo "backup: $folder/$stamp"

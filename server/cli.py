@@ -117,4 +117,6 @@ def _line(option: str, value: str) -> str:
         raise UsageError(f"{option} {value!r}: one line without spaces around it")
     if option == "--validator" and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value):
         raise UsageError(f"{option} {value!r}: not an address such as {Wish.validator}")
+    if option == "--inbox" and value and not value.startswith("/"):
+        raise UsageError(f"{option} {value!r}: give the whole path, for BOINC's daemons run in folders of their own")
     return value

@@ -60,7 +60,7 @@ class ProjectFiles:
         for name, content in sorted(self._changes.items(), key=lambda change: (change[0] == record) == (change[1] is None)):
             path = self.folder / name
             if content is None:
-                path.unlink(missing_ok=True)
+                _delete(path)
             else:
                 like = self.folder / name.removesuffix(BACKUP_SUFFIX)
                 _replace(path.resolve(), content, like, name in self._executable)
@@ -85,6 +85,13 @@ def open_project(folder: Path) -> ProjectFiles:
         if not (folder / needed).is_dir():
             raise UsageError(f"{folder}: not a BOINC project, it has no folder {needed}/: {why}")
     return ProjectFiles(folder)
+
+
+def _delete(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise CrystalSearchError(f"{path}: can not be deleted ({error.strerror}); run the command again as the project's user") from error
 
 
 def _replace(path: Path, content: bytes, like: Path, executable: bool) -> None:

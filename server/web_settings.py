@@ -7,6 +7,8 @@ import re
 from server.record import Change, Record
 
 NAME = "html/project/project.inc"
+#: What is said of a change ends in logs: whoever reads them must not be able to make an account.
+SECRET = {"INVITE_CODES"}
 
 
 def invite_pattern(codes: tuple[str, ...]) -> str:
@@ -26,7 +28,7 @@ def merge_web(content: bytes, values: dict[str, str], record: Record) -> tuple[b
         current = None if found is None else found[0].decode("utf-8", "replace")
         before = known.before if known is not None and known.after == current else current
         record.web[name] = Change(before, line)
-        lines.append(f"{NAME}: {line}")
+        lines.append(f"{NAME}: {name} {'changed' if name in SECRET else value}")
         if found is not None:
             content = content[: found.start()] + line.encode() + content[found.end() :]
         else:

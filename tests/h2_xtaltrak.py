@@ -12,6 +12,8 @@ but ``:name`` becomes ``?1``, since JDBC counts its binds. H2 is not Oracle:
 
 from __future__ import annotations
 
+import gc
+import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -55,6 +57,8 @@ def _java() -> Any:
         jpype.startJVM("-Xrs", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", classpath=[str(JAR)], interrupt=False)
     except jpype.JVMNotFoundException as error:
         raise RuntimeError("Java is missing: apt-get install libh2-java default-jre-headless") from error
+    # JPype has Java collect its garbage after Python's. A forked child has Java's memory but not its threads, and would wait for ever.
+    os.register_at_fork(after_in_child=gc.callbacks.clear)
     return jpype.JClass("org.h2.Driver")()
 
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import ssl
 import subprocess
+import threading
+import time
 import tomllib
+import urllib.request
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from volunteer import free_port
 
 PROJECT = Path(__file__).resolve().parent.parent
 FILE = PROJECT / "docker-compose.yml"
@@ -19,7 +25,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 PROFILES = ["oracle", "tls", "tools", "volunteer"]
 ONCE = {"init", "makeproject", "install", "register", "files"}
-OURS = {"init", "install", "validator", "work-generator", "assimilate", "finalize", "set-autoscore", "retention"}
+OURS = {"init", "install", "validator", "work-generator", "assimilate", "finalize", "set-autoscore", "retention", "viewer"}
 
 
 def environment_file() -> dict[str, str]:
@@ -57,11 +63,12 @@ def test_every_variable_has_a_default() -> None:
     assert not re.findall(r"(?<!\$)\$(?!\$|\{\w+:?-)", FILE.read_text())
 
 
-def test_only_the_web_server_and_the_proxy_are_published_and_by_default_on_this_computer() -> None:
+def test_only_what_browsers_and_volunteers_reach_is_published_and_by_default_on_this_computer() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published == {
         "apache": ["${BIND:-127.0.0.1}:${HTTP_PORT:-80}:80"],
         "proxy": ["${TLS_BIND:-127.0.0.1}:${HTTPS_PORT:-443}:443"],
+        "viewer": ["${VIEWER_BIND:-127.0.0.1}:${VIEWER_PORT:-8480}:8480"],
     }
 
 
@@ -69,7 +76,7 @@ def test_databases_and_the_validator_are_on_internal_networks_only() -> None:
     internal = {name for name, network in COMPOSE["networks"].items() if network.get("internal")}
     for service in ("mysql", "ledger", "validator", "makeproject", "register"):
         assert set(SERVICES[service]["networks"]) <= internal, service
-    assert not {name for name, service in SERVICES.items() if "front" in service.get("networks", [])} - {"apache", "proxy"}
+    assert not {name for name, service in SERVICES.items() if "front" in service.get("networks", [])} - {"apache", "proxy", "viewer"}
 
 
 def test_what_parses_strangers_files_reaches_neither_keys_nor_databases() -> None:
@@ -113,7 +120,7 @@ def test_foreign_services_have_a_health_check_and_ours_inherit_one() -> None:
 def test_the_services_that_loop_are_asked_where_the_settings_let_them_answer() -> None:
     settings = tomllib.loads((PROJECT / "server/compose/crystal-search.toml").read_text())["services"]
     assert settings["listen"] == "0.0.0.0"
-    looping = OURS - {"init", "install", "validator"}
+    looping = OURS - {"init", "install", "validator", "viewer"}
     assert settings["ports"].keys() == looping
     for name in looping:
         port = settings["ports"][name]
@@ -195,3 +202,53 @@ def test_compose_takes_the_file(profiles: list[str], tmp_path: Path) -> None:
     wanted = {name for name, service in SERVICES.items() if not service.get("profiles") or set(service["profiles"]) & set(profiles)}
     assert wanted <= found.keys()
     assert "WARN" not in done.stderr.upper()
+
+
+def fetch(address: str, context: ssl.SSLContext) -> bytes:
+    """What is there; raises ``OSError`` for a handshake that fails and for any status but 200."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    with opener.open(address, timeout=60) as answer:
+        content: bytes = answer.read()
+        return content
+
+
+@pytest.mark.compose
+def test_the_proxy_serves_the_labs_certificate_and_answers_its_health_check(tmp_path: Path) -> None:
+    """With Debian's Caddy in place of the container's. The health check asks by address, and so without a server's name."""
+    caddy = shutil.which("caddy")
+    if caddy is None:
+        pytest.fail("caddy is missing; on Debian or Ubuntu: apt-get install --no-install-recommends caddy")
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    files = ["-addext", "subjectAltName=DNS:localhost", "-keyout", tmp_path / "key.pem", "-out", tmp_path / "certificate.pem"]
+    subprocess.run([*make, *files], check=True, capture_output=True)
+    (tmp_path / "page").write_text("BOINC")
+
+    class Page(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(tmp_path))
+
+    apache = HTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=apache.serve_forever, daemon=True).start()
+    port = free_port()
+    text = (PROJECT / "server/compose/Caddyfile").read_text().replace("apache:80", f"127.0.0.1:{apache.server_port}")
+    text = re.sub(r"(?m)^(https://.+) \{$", rf"\1:{port} {{", text.replace("/tls/", f"{tmp_path}/"))
+    (tmp_path / "Caddyfile").write_text(text.replace("admin off", "admin off\n\tdefault_bind 127.0.0.1"))
+    variables = {"GRID_HOST": "localhost", "VIEWER_HOST": "viewer.localhost", "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    call = [caddy, "run", "--config", "Caddyfile", "--adapter", "caddyfile"]
+    with (tmp_path / "log").open("w") as log:
+        proxy = subprocess.Popen(call, cwd=tmp_path, env=variables, stdout=log, stderr=log)
+    try:
+        end = time.monotonic() + 60
+        while "serving initial configuration" not in (tmp_path / "log").read_text():
+            assert proxy.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        known = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
+        assert fetch(f"https://localhost:{port}/page", known) == b"BOINC"
+        assert SERVICES["proxy"]["healthcheck"]["test"][-1] == "https://127.0.0.1/"
+        fetch(f"https://127.0.0.1:{port}/", ssl._create_unverified_context())
+    finally:
+        proxy.kill()
+        proxy.wait()
+        apache.shutdown()
+        apache.server_close()

@@ -68,9 +68,9 @@ def test_the_first_start_makes_every_secret_and_the_second_changes_none(secrets:
         "boinc/secrets.env",
         "ledger/password",
         "mysql/root_password",
-        "xtaltrak/oracle_password",
-    }
-    passwords = [made[name] for name in ("boinc/ops_password", "ledger/password", "mysql/root_password", "xtaltrak/oracle_password")]
+        "xtaltrak/trial_password",
+    }, "a wrong password of a lab's own Oracle would lock its account"
+    passwords = [made[name] for name in ("boinc/ops_password", "ledger/password", "mysql/root_password", "xtaltrak/trial_password")]
     assert len(set(passwords)) == 4
     assert all(len(password) == 29 and password.isalnum() and password[0].isalpha() for password in passwords)
     assert run("init.sh", SECRETS_ROOT=str(secrets)).returncode == 0
@@ -100,7 +100,7 @@ def test_the_operators_page_knows_the_password_as_apache_hashes_it(secrets: Path
 
 def test_databases_with_other_users_can_read_their_password(secrets: Path) -> None:
     run("init.sh", SECRETS_ROOT=str(secrets))
-    for name in ("mysql/root_password", "ledger/password", "xtaltrak/oracle_password"):
+    for name in ("mysql/root_password", "ledger/password", "xtaltrak/trial_password"):
         assert stat.S_IMODE((secrets / name).stat().st_mode) == 0o444
 
 

@@ -194,7 +194,9 @@ def test_a_lab_with_one_computer_may_send_it_the_same_work_again(project: Path) 
 
 def test_invitation_codes(project: Path) -> None:
     inc = project / "html/project/project.inc"
-    run(project, "--invite-code", "spring-2026", "--invite-code", "xtal-lab")
+    said = run(project, "--invite-code", "spring-2026", "--invite-code", "xtal-lab")
+    assert "html/project/project.inc: INVITE_CODES changed" in said
+    assert "xtal-lab" not in "".join(said), "it would stay in the log of the container that installs"
     assert 'define("INVITE_CODES", "/^(spring-2026|xtal-lab)$/");' in inc.read_text()
     assert '//define("INVITE_CODES", "/^an-example$/");' in inc.read_text()
     assert value(project, "disable_account_creation") == "0"
@@ -374,12 +376,31 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         ("--validator", "validator:8470"),
         ("--validator", "http://validator:8470/\nx"),
         ("--inbox", " /results"),
+        ("--inbox", "results/inbox"),
         ("--computers", "few", "--replication", "2"),
     ],
 )
 def test_impossible_options_are_refused(project: Path, options: tuple[str, ...]) -> None:
     before = files(project)
     assert isinstance(call(project, *options).exception, UsageError)
+    assert files(project) == before
+
+
+def test_a_file_that_can_not_be_deleted_is_told_in_one_line_and_the_next_call_goes_on(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = files(project)
+    run(project)
+
+    def refused(path: Path, **_: bool) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refused)
+        error = call(project, "--remove").exception
+    assert isinstance(error, CrystalSearchError)
+    assert str(error).endswith("can not be deleted (Permission denied); run the command again as the project's user")
+    run(project, "--remove")
     assert files(project) == before
 
 

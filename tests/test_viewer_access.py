@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
 from sqlalchemy import update
@@ -21,6 +24,7 @@ from viewer.passwords import hash_password, is_password
 from viewer.person import Role
 from viewer.users import save_user
 
+PROJECT = Path(__file__).resolve().parent.parent
 PASSWORD = "correct horse battery"
 SMALL_PLATES = (
     PlateOf(PLATE, 3, 2, (1,), 2, "kinases", EVIL),
@@ -366,3 +370,11 @@ def test_an_answer_says_what_is_wrong_with_a_request(local: TestClient) -> None:
         assert answer.status_code in (400, 404)
         assert says in answer.json()["error"], answer.text
     assert local.post("/api/scores", content=b"{", headers=headers).status_code == 400
+
+
+def test_the_container_is_asked_for_a_page_that_it_gives(lab: ViewerLab, ledger: Ledger) -> None:
+    told = tomllib.loads((PROJECT / "server/compose/crystal-search.toml").read_text())["viewer"]
+    asked = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]["viewer"]["environment"]["HEALTH_URL"]
+    answer = client_of(lab, ledger, **told).get(asked)
+    assert answer.status_code == 200
+    assert "password" in answer.text

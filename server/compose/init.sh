@@ -53,7 +53,8 @@ fi
 
 keep_or_make mysql/root_password
 keep_or_make ledger/password
-keep_or_make xtaltrak/oracle_password
+# For the profile oracle. The password of a lab's own Oracle is never made up: services that try a wrong one lock its account.
+keep_or_make xtaltrak/trial_password
 keep_or_make boinc/ops_password
 keep_or_make boinc/invite_code
 
