@@ -106,7 +106,7 @@ def test_chops_lie_in_class_folders_with_256_px(exported: Path) -> None:
 
 
 def test_no_place_has_two_labels(tmp_path: Path) -> None:
-    """A region of crystals speaks for its place: a chop that says otherwise there is left out, a crystal's is a picture and no second box."""
+    """A region speaks for its place: a chop that says otherwise there is left out, a crystal's is a picture and no second box."""
     region = Chop(Box(100, 100, 200, 200), CRYSTAL, 0.9)
     inside, beside = Chop(Box(110, 110, 170, 170), "other", 0.95), Chop(Box(180, 180, 240, 240), "clear", 0.9)
     crystal = Chop(Box(90, 90, 150, 150), CRYSTAL, 0.9)
