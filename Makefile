@@ -61,7 +61,7 @@ test-torch: $(VENV)/.test-ready
 
 # The viewer in headless Chromium (apt-get install chromium).
 test-viewer: $(VENV)/.test-ready
-	$(BIN)/python -m pytest -m browser tests/test_viewer_browser.py $(PYTEST)
+	$(BIN)/python -m pytest -m browser -n 2 --dist loadfile tests/test_viewer_browser.py tests/test_viewer_fits.py $(PYTEST)
 
 # The image is built and the whole server side comes up: needs an engine, takes minutes.
 test-docker: $(VENV)/.test-ready

@@ -37,8 +37,10 @@ def write_told(path: Path, told: Told) -> None:
 
 
 def is_due(now: datetime, last: datetime | None, hour: int | None) -> bool:
-    """Whether today's digest has to be made; both times are local."""
-    return hour is not None and now >= now.replace(hour=hour, minute=0, second=0, microsecond=0) > (last or datetime.min)
+    """Whether today's digest has to be made; both times are local. A ``last`` that is days ahead was noted by a clock that was wrong."""
+    if last is None or last > now + timedelta(days=1):
+        last = datetime.min
+    return hour is not None and now >= now.replace(hour=hour, minute=0, second=0, microsecond=0) > last
 
 
 def next_digest(now: datetime, last: datetime | None, hour: int | None) -> datetime | None:

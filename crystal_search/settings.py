@@ -1,7 +1,8 @@
 """``crystal-search.toml``: every key optional and described here, checked at start with one line for each mistake.
 
 Relative paths are relative to the settings file. Secrets never stand in the file: they come from the environment
-(``CRYSTAL_SEARCH_LEDGER_URL``, ``CRYSTAL_SEARCH_ORACLE_PASSWORD``, ``CRYSTAL_SEARCH_ORACLE_WALLET_PASSWORD``) or from a file of their own.
+(``CRYSTAL_SEARCH_LEDGER_URL``, ``CRYSTAL_SEARCH_ORACLE_PASSWORD``, ``CRYSTAL_SEARCH_VIEWER_PASSWORD``,
+``CRYSTAL_SEARCH_ORACLE_WALLET_PASSWORD``) or from a file of their own.
 """
 
 from __future__ import annotations
@@ -349,12 +350,22 @@ class Viewer(_Section):
     https: bool = Field(False, description="Browsers reach the viewer by https, through a proxy: cookies are then sent over it alone.")
     session_hours: Annotated[float, Field(gt=0, le=8760)] = Field(12.0, description="A sign-in ends after so many hours.")
     scoring: bool = Field(False, description="People may score in the viewer; off: XtalTrak is opened for reading only.")
+    user: str = Field(
+        "",
+        description="Oracle, with scoring on: the account that writes people's scores and nothing else (`crystal-search dba-script --viewer`). Its password: CRYSTAL_SEARCH_VIEWER_PASSWORD, or password_file.",
+    )
+    password_file: Path | None = Field(None, description="File whose first line is that account's password; nobody else may read it.")
     uv_profiles: list[str] = Field(default_factory=list, description="Profiles (field 14 of the file name) of UV images.")
     worklist_inspections: Annotated[int, Field(ge=1, le=500)] = Field(
         40, description="The work list looks at so many of the newest inspections of plates."
     )
     imagers: Annotated[int, Field(ge=1, le=100)] = Field(3, description="Imagers, for the capacity on the grid page (P30).")
-    thumbnail_cache_mb: Annotated[int, Field(ge=10)] = Field(4000, description="Thumbnails kept in paths.state; the oldest go first.")
+    thumbnail_cache_mb: Annotated[int, Field(ge=10)] = Field(
+        4000, description="Thumbnails kept in paths.state; those that nobody used for longest go first."
+    )
+    thumbnails_ahead: bool = Field(
+        True, description="Thumbnails of the newest inspections (worklist_inspections) are made while nobody asks for a page."
+    )
 
 
 class Settings(_Section):
@@ -490,6 +501,8 @@ def _resolve(settings: Settings, base: Path) -> Settings:
             }
         ),
     }
+    if settings.viewer.password_file is not None:
+        changes["viewer"] = settings.viewer.model_copy(update={"password_file": base / settings.viewer.password_file})
     if settings.scoring.model is not None:
         changes["scoring"] = settings.scoring.model_copy(update={"model": base / settings.scoring.model})
     if settings.finalizer.picture_folder is not None:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Connection, func, select
 
+from crystal_search.backfill import Backfill, backfill_rows, read_backfill
 from crystal_search.digest_memory import next_digest, read_told
 from crystal_search.drift import alarm_lines
 from crystal_search.errors import TryAgainLater
@@ -172,7 +173,7 @@ def read_next_digest(settings: Settings, now: datetime) -> datetime | None:
     return next_digest(now, told.at if told else None, settings.digest.hour)
 
 
-def _tables(status: Status, boinc: BoincStatus | None, digest_at: datetime | None) -> list[Table]:
+def _tables(status: Status, backfill: Backfill, boinc: BoincStatus | None, digest_at: datetime | None) -> list[Table]:
     def table(title: str, columns: list[str], rows: list[list[object]]) -> Table:
         made = Table(title=title, title_justify="left")
         for column in columns:
@@ -188,6 +189,8 @@ def _tables(status: Status, boinc: BoincStatus | None, digest_at: datetime | Non
         made.insert(0, table("Paused, until crystal-search resume", ["what", "by", "since (UTC)"], lines))
     if status.pace.images:
         made.append(table("Pace of the last 24 hours", ["what", "count"], _pace_rows(status.pace)))
+    if backfill.images_left:
+        made.append(table("In XtalTrak, not read yet (estimates)", ["search", "count"], backfill_rows(backfill)))
     if status.lag:
         title = "From the inspection to the score, latest real-time images"
         made.append(table(title, ["until", "half within", "95 % within"], _lag_rows(status.lag)))
@@ -263,14 +266,16 @@ def status(settings_file: Path | None, as_json: bool) -> None:
     settings = load_settings(settings_file)
     with open_existing_ledger(settings.ledger_url) as ledger, ledger.read() as connection:
         found, drifts = read_status(connection), alarm_lines(connection)
+        backfill = read_backfill(settings, connection, found.pace, utc_now())
     boinc = read_boinc_status(settings)
     digest_at = read_next_digest(settings, datetime.now())
     if as_json:
-        content = asdict(found) | {"boinc": asdict(boinc) if boinc else None, "next_digest": digest_at, "drift": drifts}
+        besides = {"backfill": asdict(backfill), "boinc": asdict(boinc) if boinc else None, "next_digest": digest_at, "drift": drifts}
+        content = asdict(found) | besides
         click.echo(json.dumps(content, indent=1, default=lambda at: at.isoformat(sep=" ", timespec="seconds")))
     else:
         console = Console()
-        for made in _tables(found, boinc, digest_at):
+        for made in _tables(found, backfill, boinc, digest_at):
             console.print(made)
         for line in drifts:
             console.print(line, style="bold yellow", markup=False)

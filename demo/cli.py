@@ -22,6 +22,7 @@ from crystal_search.errors import CrystalSearchError
 from crystal_search.ledger import open_ledger
 from crystal_search.ledger.schema import artscores, batches, images, work_units
 from crystal_search.plate import Drop, Well
+from crystal_search.score_codes import ScoreCodes
 from crystal_search.settings import Settings, load_settings
 from crystal_search.xtaltrak.embedded import create_embedded, load_images
 from demo.people import enter_peoples_scores, our_scores, peoples_scores
@@ -88,8 +89,8 @@ def demo(out: Path, full: bool) -> None:
     tiles = _tiles(settings, inspections)
     known = truth(_IMAGES, wells, inspections)
     written = our_scores(settings.xtaltrak.database, settings.xtaltrak.scorer)
-    _print_scores(console, tiles, known, written)
-    pictures = _draw_pictures(out, tiles)
+    _print_scores(console, tiles, known, written, settings.xtaltrak.score_codes)
+    pictures = _draw_pictures(out, tiles, settings.xtaltrak.score_codes)
     _unpack_overlays(settings, out / "overlays")
     _print_end(console, settings, out, pictures, tiles, new, time.monotonic() - started)
 
@@ -130,6 +131,7 @@ def _print_scores(
     tiles: dict[tuple[str, int], list[PlateTile]],
     known: dict[tuple[str, int, Well], str],
     written: set[tuple[str, int, Well]],
+    codes: ScoreCodes,
 ) -> None:
     """One row a drop: the ARTscore, whether it is in XtalTrak's score table, what people said, and what is known of the drop."""
     table = Table(title="ARTscores, what people said, and what is known", header_style="bold", box=box.SIMPLE, padding=(0, 1, 0, 0))
@@ -144,7 +146,7 @@ def _print_scores(
                 plate,
                 str(number),
                 tile.drop.label,
-                f"[{colour}]■[/] {row.score} {row.title}" if row else (tile.status or "not scored").replace("_", " "),
+                f"[{colour}]■[/] {codes.of(row.name)} {row.title}" if row else (tile.status or "not scored").replace("_", " "),
                 f"{tile.probability:.2f}" if tile.probability is not None else "",
                 "" if row is None else "yes" if (plate, number, tile.drop.well) in written else "withheld",
                 tile.person or "",
@@ -188,12 +190,12 @@ def _unpack_overlays(settings: Settings, folder: Path) -> None:
             write_atomically(folder / f"{row.barcode}_{row.inspection_number}_{drop.label}.jpg", picture)
 
 
-def _draw_pictures(out: Path, tiles: dict[tuple[str, int], list[PlateTile]]) -> list[Path]:
+def _draw_pictures(out: Path, tiles: dict[tuple[str, int], list[PlateTile]], codes: ScoreCodes) -> list[Path]:
     pictures = []
     for (plate, number), drops in tiles.items():
         kind = "synthetic wells" if plate == SYNTHETIC_PLATE else "real images"
         path = out / f"{plate}_{number}.png"
-        plate_picture(f"{plate}, inspection {number} ({kind})", drops).save(path)
+        plate_picture(f"{plate}, inspection {number} ({kind})", drops, codes).save(path)
         pictures.append(path)
     return pictures
 
@@ -230,4 +232,9 @@ def _print_end(
         console.print(f"  {what}: {where}")
     program = Path(sys.argv[0]).parent / "crystal-search"
     console.print(f"How far each stage is: {program} status --settings {out / 'crystal-search.toml'}")
-    console.print(f"See the plates in a browser: {program} serve --scoring --settings {out / 'crystal-search.toml'}")
+    console.print(
+        f"See the plates in a browser: {program} serve --scoring --plate {SYNTHETIC_PLATE} --settings {out / 'crystal-search.toml'}"
+    )
+    console.print(
+        f"It prints the address to open, http://{settings.viewer.host}:{settings.viewer.port}/plates/{SYNTHETIC_PLATE} with a key in it"
+    )

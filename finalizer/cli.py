@@ -28,7 +28,7 @@ from finalizer.finalize import finalize_round
 from finalizer.own_copies import counts_line
 from finalizer.reconcile import reconcile as compare
 from finalizer.set_autoscore import difference, set_autoscore_round
-from finalizer.undo import undo_batch
+from finalizer.undo import undo_batch, what_undo_would_do
 from finalizer.watch import Watch
 
 _settings_option = click.option(
@@ -150,10 +150,15 @@ def _import_loop(settings: Settings, once: bool) -> None:
 @click.command()
 @click.argument("batch")
 @_settings_option
-def undo(batch: str, settings_file: Path | None) -> None:
+@click.option("--dry-run", is_flag=True, help="Print what would be taken back, and change nothing.")
+def undo(batch: str, settings_file: Path | None, dry_run: bool) -> None:
     """Take back what BATCH wrote into XtalTrak; what changed since, and every person's row, is left alone."""
     settings = load_settings(settings_file)
     with open_existing_ledger(settings.ledger_url) as ledger, _score_table(settings) as table:
+        if dry_run:
+            for line in what_undo_would_do(settings, ledger, table, batch):
+                click.echo(line)
+            return
         undone = undo_batch(settings, ledger, table, batch)
     for line in undone.left:
         click.echo(line)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from crystal_search.archives import read_overlay
-from crystal_search.errors import TryAgainLater
+from crystal_search.errors import SettingsError, TryAgainLater
 from crystal_search.ledger import Ledger
 from crystal_search.ledger.artscores import KeptScore, kept_scores
 from crystal_search.ledger.batches import Batch
@@ -31,7 +31,7 @@ def counts_line(counts: Counter[str]) -> str:
 
 
 class OwnCopies:
-    """Writes and removes what is ours alone, as far as the settings ask for it. Every call raises ``TryAgainLater``."""
+    """Writes what is ours alone, as far as the settings ask for it, and removes all of it. Every call raises ``TryAgainLater``."""
 
     def __init__(self, settings: Settings, ledger: Ledger, table: ArtscoreTable) -> None:
         asked = settings.finalizer
@@ -40,6 +40,7 @@ class OwnCopies:
         self.files = asked.pictures == "files"
         self._own_folder = asked.picture_folder is not None
         self._root = asked.picture_folder or settings.paths.images
+        self._images = settings.paths.images
         self._results = settings.results
         self._codes = settings.xtaltrak.score_codes
         self._ledger = ledger
@@ -83,17 +84,27 @@ class OwnCopies:
             counts["file"] = sum(path.exists() and not has_picture(path, batch.name) for _, path in self._paths(batch, kept))
         return +counts
 
-    def take_back(self, batch: Batch) -> tuple[Counter[str], list[Path]]:
-        """Remove all of a batch; returns how much of each kind, and the files that stay because they are not as we wrote them."""
-        removed, left = Counter[str](), list[Path]()
-        for kind in self.kinds:
-            removed[kind] = self._table.delete(kind, batch.name)
-        if self.files:
-            for _, path in self._paths(batch, self._kept(batch)):
-                if path.exists():
-                    gone = remove_picture(path, batch.name)
-                    removed["file"] += gone
-                    left += [] if gone else [path]
+    def there(self, batch: Batch) -> Counter[str]:
+        """How much of a batch ``take_back`` would remove."""
+        counts = Counter[str]({kind: self._rows_there(kind, batch) for kind in KEY_COLUMNS})
+        counts["file"] = sum(has_picture(path, batch.name) for path in self._files_there(batch))
+        return +counts
+
+    def take_back(self, batch: Batch) -> tuple[Counter[str], list[str]]:
+        """Remove all of a batch, whatever the settings ask for by now; returns how much of each kind, and a line for what stays.
+
+        That is a file that is not as we wrote it, and an image root that is away.
+        """
+        removed, left = Counter[str](), list[str]()
+        for kind in KEY_COLUMNS:
+            if self._rows_there(kind, batch):
+                removed[kind] = self._table.delete(kind, batch.name)
+        for path in self._files_there(batch):
+            gone = remove_picture(path, batch.name)
+            removed["file"] += gone
+            left += [] if gone else [f"{path}: it is not as we wrote it"]
+        if self.files and not self._own_folder and not _has_content(self._root):
+            left.append(f"the pictures in {self._root}, if there are any: is it mounted? (paths.images) Then undo the batch once more")
         return removed, left
 
     def batches(self, kind: Kind) -> dict[str, int]:
@@ -104,9 +115,25 @@ class OwnCopies:
         """Delete the rows of a batch from one table; how many."""
         return self._table.delete(kind, batch)
 
+    def _rows_there(self, kind: Kind, batch: Batch) -> int:
+        try:
+            return len(self._table.rows(kind, batch.name))
+        except SettingsError:
+            if kind in self.kinds:
+                raise
+            return 0  # a site that never asked for the table need not have it
+
+    def _files_there(self, batch: Batch) -> Iterator[Path]:
+        roots = [root for root in dict.fromkeys((self._root, self._images)) if _has_content(root)]
+        for one in self._all_kept(batch) if roots else ():
+            for path in (path for root in roots if (path := picture_path(root, one, batch.name)) is not None):
+                if path.exists():
+                    yield path
+
     def _kept(self, batch: Batch) -> Sequence[KeptScore]:
-        if not (self.kinds or self.files):
-            return ()
+        return self._all_kept(batch) if self.kinds or self.files else ()
+
+    def _all_kept(self, batch: Batch) -> Sequence[KeptScore]:
         with self._ledger.read() as connection:
             return kept_scores(connection, batch, self._codes)
 
@@ -133,6 +160,13 @@ class OwnCopies:
     def _check_root(self) -> None:
         if not self._own_folder and not self._root.is_dir():
             raise TryAgainLater(f"image root {self._root}: is not there; is it mounted? (paths.images) No pictures were written")
+
+
+def _has_content(folder: Path) -> bool:
+    try:
+        return next(folder.iterdir(), None) is not None
+    except OSError:
+        return False
 
 
 def _rows(kind: Kind, kept: KeptScore) -> Sequence[tuple[Any, ...]]:

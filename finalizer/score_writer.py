@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
@@ -60,7 +61,8 @@ def only_writer(lock: Path) -> Iterator[None]:
         end = time.monotonic() + _WAIT_SECONDS
         while not _try_lock(handle):
             if time.monotonic() > end:
-                raise TryAgainLater(f"{lock}: another set-autoscore or undo is at work; try again later")
+                ends = "`crystal-search pause set-autoscore` ends its round"
+                raise TryAgainLater(f"{lock}: another set-autoscore or undo is at work; try again later ({ends})")
             time.sleep(0.05)
         yield
     finally:
@@ -73,6 +75,14 @@ def _try_lock(handle: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+class Fate(StrEnum):
+    """What ``take_back`` does with a row."""
+
+    TAKEN_BACK = "taken back"
+    LEFT = "left"  # it changed since
+    GONE = "gone"  # somebody deleted it or took it over
 
 
 class ScoreWriter:
@@ -159,3 +169,20 @@ class ScoreWriter:
                 self._table.restore((write.plan.before, write.plan.after) for write in some if write.plan.before is not None)
             left += [write for write, row in self.settle() if row is not None and row != write.plan.before]
         return len(written) - len(left), left
+
+    def would_take_back(self, batch_id: int) -> list[tuple[Write, Fate]]:
+        """What ``take_back`` would do with each row of a batch; nothing is written."""
+        with self._ledger.read() as connection:
+            written = written_by(connection, batch_id)
+        found: list[tuple[Write, Fate]] = []
+        for some in chunks(written, self._rows):
+            with self._ledger.read() as connection:
+                over = written_over(connection, some)
+            rows = self._rows_now([write.plan.after.score_id for write in some])
+            found += [(write, Fate.LEFT if write.id in over else self._fate(write, row)) for write, row in zip(some, rows, strict=True)]
+        return found
+
+    def _fate(self, write: Write, row: ScoreRow | None) -> Fate:
+        if row == write.plan.after:
+            return Fate.TAKEN_BACK if row.scorer == self._table.scorer else Fate.LEFT
+        return Fate.GONE if row is None or row == write.plan.before else Fate.LEFT

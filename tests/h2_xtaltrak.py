@@ -113,10 +113,11 @@ class H2Cursor:
 class H2Connection:
     """A JDBC connection, its statements prepared once. Transactions begin by themselves, as Oracle's do."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, user: str = "CRYSTAL_SEARCH", password: str = "") -> None:
         driver = _java()
         who = jpype.JClass("java.util.Properties")()
-        who.setProperty("user", "CRYSTAL_SEARCH")
+        who.setProperty("user", user)
+        who.setProperty("password", password)
         self._java = driver.connect(url, who)
         self._java.setAutoCommit(False)
         self._prepared: dict[str, tuple[Any, list[str]]] = {}
@@ -183,9 +184,10 @@ class H2Lab:
         self._keeper.execute("INSERT INTO H2_SCORE_LOCK VALUES (1)")
         self._keeper.commit()
 
-    def connect(self) -> H2Connection:
-        """A connection of somebody who is not us."""
-        return H2Connection(self._url)
+    def connect(self, user: str = "CRYSTAL_SEARCH", password: str = "") -> H2Connection:
+        """A connection of somebody who is not us. CRYSTAL_SEARCH is the DBA; others are made with ``execute("CREATE USER ...")``."""
+        url = self._url if user == "CRYSTAL_SEARCH" else self._url.partition(";")[0]  # only the DBA may set how the database is
+        return H2Connection(url, user, password)
 
     def xtaltrak(self, scorer: str = "ARTscore", names: Mapping[str, str] | None = None) -> H2XtalTrak:
         """A connection of ours."""

@@ -14,11 +14,15 @@ from typing import Any
 import psycopg
 from killable_postgres import KillablePostgres
 
+from crystal_search.errors import SettingsError
 from crystal_search.xtaltrak import Params, Row, XtalTrak
 from crystal_search.xtaltrak.names import DEFAULT_NAMES
 
 SQL = Path(__file__).parent / "data" / "postgresql"
 _BIND = re.compile(r"(?<!:):([a-z][a-z0-9_]*)")
+
+#: What asks for tables that this site did not want.
+_OWN_TABLES = ("artscore_rows", "region_rows", "picture_rows")
 
 #: XtalTrak's tables, and what its DBA gives us: SELECT on them, and the view that shows and takes rows of our scorer only.
 SCHEMA = """
@@ -78,6 +82,8 @@ class PostgresXtalTrak(XtalTrak):
             return cursor.rowcount
 
     def query(self, name: str, params: Params | None = None) -> list[Row]:
+        if name in _OWN_TABLES:
+            raise SettingsError("PostgreSQL: a table or view is not there")
         rows = self._connection.execute(self._sql(name), dict(params or {})).fetchall()
         if not self._in_transaction:
             self._connection.commit()

@@ -39,6 +39,14 @@ def test_every_image_goes_through_every_stage(tmp_path: Path) -> None:
     assert "234 scores written" in done.output
 
 
+def test_a_small_archive_has_three_parts_of_nearly_one_size(tmp_path: Path) -> None:
+    """A part of two rows says nothing about speed."""
+    for images in (300, 20_000, 2_999_999):
+        part = Archive(tmp_path, images, Stop(), say=lambda _: None, save=lambda _: None).part
+        assert 2 * part < images <= 3 * part
+        assert images - 2 * part > part - 3
+
+
 def test_stopped_it_keeps_what_was_measured(tmp_path: Path) -> None:
     stop = Stop()
     saved: list[Report] = []

@@ -1,4 +1,4 @@
-"""Our grid on a stock BOINC server with Debian's real client: ``make test-boinc``, about ten minutes.
+"""Our grid on a stock BOINC server with Debian's real client: ``make test-boinc``, about fifteen minutes.
 
 ``CRYSTAL_SEARCH_BOINC_PROJECT`` names the folder of a project that BOINC's ``make_project`` made, whose database and web server run and
 that has no computers of anybody else; ``CRYSTAL_SEARCH_BOINC_WRAPPER`` names BOINC's wrapper. The tests go through the project in this

@@ -114,7 +114,11 @@ def test_a_secret_of_ones_own_is_stored_and_kept(secrets: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "input", "said"),
     [
-        (["set", "mysql/root_password"], "x", "set xtaltrak/oracle_password or set volunteer/account_key, not 'mysql/root_password'"),
+        (
+            ["set", "mysql/root_password"],
+            "x",
+            "set xtaltrak/oracle_password, xtaltrak/viewer_password or volunteer/account_key, not 'mysql/root_password'",
+        ),
         (["set", "../etc/passwd"], "x", "not '../etc/passwd'"),
         (["set", "volunteer/account_key"], "", "standard input is empty, nothing was stored"),
         (["sett"], "", "unknown call 'sett'"),
@@ -146,6 +150,15 @@ def test_a_service_gets_the_ledger_and_the_oracle_password_from_files(tmp_path: 
         (tmp_path / "secrets" / name).write_text(value)
     done = run("entry.sh", "assimilate", "--once", PATH=f"{tmp_path}/bin:{os.environ['PATH']}", SECRETS=str(tmp_path / "secrets"))
     assert done.stdout == "postgresql://crystal_search:abc@ledger/crystal_search|def|assimilate --once\n"
+
+
+@pytest.mark.parametrize(("command", "password"), [("serve", "ghi"), ("assimilate", "")])
+def test_only_the_viewer_gets_the_password_for_peoples_scores(tmp_path: Path, command: str, password: str) -> None:
+    program(tmp_path / "bin/crystal-search", 'echo "$CRYSTAL_SEARCH_VIEWER_PASSWORD|$*"')
+    (tmp_path / "secrets/xtaltrak").mkdir(parents=True)
+    (tmp_path / "secrets/xtaltrak/viewer_password").write_text("ghi")
+    done = run("entry.sh", command, PATH=f"{tmp_path}/bin:{os.environ['PATH']}", SECRETS=str(tmp_path / "secrets"))
+    assert done.stdout == f"{password}|{command}\n"
 
 
 def test_the_projects_installation_gets_the_choices_of_env_and_the_invitation(tmp_path: Path) -> None:

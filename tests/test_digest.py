@@ -294,6 +294,8 @@ def test_when_it_is_due() -> None:
     assert not is_due(seven + timedelta(hours=5), seven, 7)
     assert is_due(seven + timedelta(days=1), seven, 7)
     assert not is_due(seven, None, None)
+    assert is_due(seven, seven + timedelta(days=400), 7)  # the clock was wrong then
+    assert not is_due(seven, seven + timedelta(minutes=59), 7)  # it was set back, as in autumn
     assert next_digest(seven, None, None) is None
     assert next_digest(seven - timedelta(hours=1), None, 7) == seven
     assert next_digest(seven + timedelta(hours=1), seven, 7) == seven + timedelta(days=1)

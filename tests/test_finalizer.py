@@ -595,6 +595,49 @@ def test_undo_leaves_what_changed_since(lab: Lab, batch: str) -> None:
     )
 
 
+def test_a_dry_run_of_undo_tells_each_row_and_changes_nothing(lab: Lab) -> None:
+    """A row that is deleted, one that gets its former score, one that changed, one that is gone, and one beside a person."""
+    lab.batch({("A01a", 1): "clear"})
+    lab.finish()
+    batch = lab.batch(dict.fromkeys(list(SHOTS)[:5], "crystals_harvestable"), scoring='{"step":16}')
+    lab.finish()
+    lab.execute("UPDATE I_SCORES SET SCORE = '34' WHERE IMAGENAME = ?", image_name("A01c", 1))
+    lab.execute("DELETE FROM I_SCORES WHERE IMAGENAME = ?", image_name("A03a", 1))
+    lab.person("A04a", 1, "11")
+    numbers = {row[2]: row[0] for row in lab.scores()}
+    state = lab.scores(), lab.ledger_rows("SELECT * FROM writes"), lab.ledger_rows("SELECT name, state FROM batches")
+    result = run(lab, "undo", batch, "--dry-run")
+    assert result.exit_code == 0
+    place = {label: f"{image_name(label, 1)} (SCOREID {numbers[image_name(label, 1)]})" for label in ("A01a", "A01c", "A02a")}
+    assert sorted(result.output.splitlines()) == sorted(
+        [
+            f"take out   23 of {image_name('A04a', 1)}: a person has scored the drop",
+            f"delete     23 of {place['A02a']}",
+            f"give back  01 for 23 of {place['A01a']}",
+            f"leave      {place['A01c']}: it changed since",
+            f"batch {batch}: 2 rows would be taken back, 1 left",
+        ]
+    )
+    assert (lab.scores(), lab.ledger_rows("SELECT * FROM writes"), lab.ledger_rows("SELECT name, state FROM batches")) == state
+    undone = lab.undo(batch)
+    assert {row[3] for row in lab.scores()} == {"01", "11", "34"}
+    assert len(undone.left) == 1
+
+
+def test_undo_under_another_name_leaves_all_and_says_why(lab: Lab, batch: str) -> None:
+    lab.finish()
+    before = lab.scores()
+    run(lab, "status")
+    path = lab.root / "crystal-search.toml"
+    path.write_text(path.read_text().replace("[finalizer]", 'scorer = "ANOTHER"\n[finalizer]'))
+    for dry, code in ((["--dry-run"], 0), ([], 1)):
+        result = CliRunner().invoke(crystal_search, ["undo", batch, "--settings", str(path), *dry])
+        assert result.exit_code == code
+        assert result.output.count("it was written as ARTscore, and xtaltrak.scorer is ANOTHER") == 3
+        assert " 3 left" in result.output
+    assert lab.scores() == before
+
+
 def test_undo_of_the_earlier_of_two_batches_leaves_what_the_later_wrote(lab: Lab, batch: str) -> None:
     lab.finish()
     lab.batch({("A01a", 1): "crystals_bad_form"}, scoring='{"step":16}')
@@ -610,6 +653,8 @@ def test_undo_of_a_batch_that_is_out_or_unknown_is_an_error(lab: Lab) -> None:
         lab.undo(unit.batch.name)
     with pytest.raises(UsageError, match="no batch 'x'"):
         lab.undo("x")
+    for name, says in ((unit.batch.name, "not finished"), ("x", "no batch 'x'")):
+        assert says in str(run(lab, "undo", name, "--dry-run").exception)
 
 
 # ---- kills ----------------------------------------------------------------------------------------------------------

@@ -220,6 +220,46 @@ def test_pictures_go_beside_the_images_and_come_away_again(beside: Lab) -> None:
     assert files(beside) == images
 
 
+@pytest.mark.parametrize("own_folder", [False, True])
+def test_undo_takes_all_back_though_the_settings_ask_for_it_no_more(tmp_path: Path, own_folder: bool) -> None:
+    lab = started(tmp_path, **{**ALL, "pictures": "files"})
+    for number in (1, 3, 8):
+        (lab.settings.paths.images / "CI000001" / str(number)).mkdir(parents=True)
+    batch = scored(lab)
+    lab.finish()
+    assert (counts(lab), len(files(lab))) == ((4, 3, 0), 4)
+    lab.finalizer = {"picture_folder": str(tmp_path / "pictures")} if own_folder else {}
+    told = "batch {}: 2 rows {}taken back, 0 left; of ours: 4 ARTscores, 3 regions, 4 picture files {}removed\n"
+    assert run(lab, "undo", "--dry-run", batch).output.endswith(told.format(batch, "would be ", "would be "))
+    assert (counts(lab), len(files(lab)), len(lab.scores())) == ((4, 3, 0), 4, 2)
+    assert run(lab, "undo", batch).output == told.format(batch, "", "")
+    assert (counts(lab), files(lab)) == ((0, 0, 0), {})
+
+
+def test_undo_without_tables_of_our_own_misses_nothing(tmp_path: Path) -> None:
+    lab = started(tmp_path)
+    batch = scored(lab)
+    lab.finish()
+    for sql in ("VIEW ARTSCORES_BOTH", "TABLE ARTSCORES", "TABLE ARTSCORE_REGIONS", "TABLE ARTSCORE_PICTURES"):
+        lab.execute(f"DROP {sql}")
+    assert run(lab, "undo", batch).output == f"batch {batch}: 2 rows taken back, 0 left\n"
+
+
+def test_undo_tells_of_an_image_root_that_is_away_and_ends_its_work_later(beside: Lab) -> None:
+    batch = scored(beside)
+    beside.finish()
+    images = beside.settings.paths.images
+    images.rename(images.with_name("away"))
+    images.mkdir()
+    result = run(beside, "undo", batch)
+    assert (result.exit_code, beside.scores()) == (1, [])
+    assert f"left the pictures in {images}, if there are any: is it mounted?" in result.output
+    images.rmdir()
+    images.with_name("away").rename(images)
+    assert run(beside, "undo", batch).output == f"batch {batch}: 0 rows taken back, 0 left; of ours: 4 picture files removed\n"
+    assert len(files(beside)) == len(SHOTS)
+
+
 def test_the_embedded_xtaltrak_does_not_take_pictures_for_images(beside: Lab) -> None:
     scored(beside)
     beside.finish()
@@ -394,8 +434,9 @@ def test_what_an_undone_batch_left_in_our_tables_is_mended(tmp_path: Path) -> No
     lab = started(tmp_path, own_table=True)
     batch = scored(lab)
     lab.finish()
-    Lab(lab.root).undo(batch)  # while the setting was off
-    assert counts(lab)[0] == 4
+    lab.execute("CREATE TABLE BACKUP AS SELECT * FROM ARTSCORES")
+    lab.undo(batch)
+    lab.execute("INSERT INTO ARTSCORES SELECT * FROM BACKUP")
     assert f"left over   4 ARTscores of batch {batch}, which is undone" in run(lab, "reconcile").output
     assert run(lab, "reconcile", "--repair").exit_code == 0
     assert counts(lab)[0] == 0

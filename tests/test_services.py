@@ -21,6 +21,7 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 from scored_lab import Lab
+from small_disk import small_disk
 from sqlalchemy import text
 
 from crystal_search.errors import EXIT_DONE, EXIT_SETTINGS, EXIT_TRY_LATER, TryAgainLater
@@ -216,6 +217,18 @@ def test_a_dead_ones_lock_holds_nobody_up(tmp_path: Path) -> None:
             pass
     with only_instance(tmp_path, "assimilate"):
         pass
+
+
+def test_a_full_disk_hinders_no_start(tmp_path: Path) -> None:
+    """The lock holds all the same."""
+    with small_disk(tmp_path / "state", 64) as disk:
+        disk.fill()
+        twice = pytest.raises(TryAgainLater, match="another finalize runs already")
+        with only_instance(disk.path, "finalize"), twice, only_instance(disk.path, "finalize"):
+            pass
+        disk.free()
+        with only_instance(disk.path, "finalize"):
+            assert str(os.getpid()) in (disk.path / "finalize.instance").read_text()
 
 
 def test_a_second_generator_may_work(tmp_path: Path) -> None:

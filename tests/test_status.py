@@ -6,9 +6,11 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +18,7 @@ from fake_boinc import FakeBoinc
 from generator_lab import Lab, image_name, make_lab
 from sqlalchemy import text
 
+from crystal_search.backfill import read_backfill
 from crystal_search.errors import UsageError
 from crystal_search.grid import open_grid
 from crystal_search.ledger.pace import Pace, read_pace
@@ -124,6 +127,56 @@ def test_the_pace_and_the_expected_end(tmp_path: Path) -> None:
     assert pace(lab) == Pace(images=2, images_per_hour=0.5, on_the_way=2, end=datetime(2026, 3, 2, 16))
     came_back(lab, 3, "2026-03-02 10:00:00.000000")
     assert pace(lab) == Pace(images=4, images_per_hour=1.0, on_the_way=0, end=None)
+
+
+def backfill(lab: Lab) -> dict[str, Any]:
+    with lab.ledger() as ledger, ledger.read() as connection:
+        return asdict(read_backfill(load_settings(lab.settings_file), connection, read_pace(connection, NOON), NOON))
+
+
+#: After a round the first half of the drops is claimed and the mark of open work units reached.
+HALF_READ = "[generator]\nimages_per_work_unit = 3\npage = 3\nmax_open_work_units = 1\n"
+
+
+def test_the_end_of_a_backfill_counts_what_still_lies_in_xtaltrak(tmp_path: Path) -> None:
+    """Three of six images went out: three are left. Two hours after three came back the other three need two hours more."""
+    lab = make_lab(tmp_path, settings=HALF_READ)
+    assert backfill(lab) == {"images_left": {}, "end": None, "trouble": None}
+    lab.round()
+    assert pace(lab).on_the_way == 3
+    assert backfill(lab) == {"images_left": {"everything unscored": 3}, "end": None, "trouble": None}
+    came_back(lab, 1, "2026-03-02 10:00:00.000000")
+    assert backfill(lab)["end"] == datetime(2026, 3, 2, 14)
+    assert "not read yet" in told(lab)
+    lab.assimilated()
+    lab.round()
+    lab.assimilated()
+    lab.round()
+    assert backfill(lab)["images_left"] == {}, "all is read"
+
+
+def test_what_is_left_is_as_dense_as_what_was_read_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of INSPECTIDs 1 to 4 the search found images in 1, 3 and 4: by the last two of them all that follow match, by three 3 of 4."""
+    drops = [(1, 1, 1), (1, 2, 1), (1, 3, 1), (2, 1, 1), (2, 2, 1), (2, 3, 1), (3, 1, 1), (3, 2, 1)]
+    lab = make_lab(tmp_path, drops, HALF_READ.replace("page = 3", "page = 4"))
+    lab.round()
+    with lab.ledger() as ledger, ledger.begin() as connection:
+        connection.execute(text("DELETE FROM images WHERE inspection_id = 2"))
+    assert backfill(lab)["images_left"] == {"everything unscored": 3}
+    monkeypatch.setattr("crystal_search.ledger.backfill.SAMPLE", 2)
+    assert backfill(lab)["images_left"] == {"everything unscored": 4}
+
+
+def test_a_search_that_has_not_begun_and_an_xtaltrak_that_is_away_are_said(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, settings=HALF_READ)
+    lab.round()
+    with lab.settings_file.open("a") as file:
+        file.write('[[search]]\nname = "later"\nbarcode = "C*"\n')
+    assert backfill(lab) == {"images_left": {"later": None}, "end": None, "trouble": None}
+    assert "not known yet" in told(lab)
+    lab.settings.xtaltrak.database.unlink()
+    assert "is not there any more" in backfill(lab)["trouble"]
+    assert json.loads(told(lab, "--json"))["backfill"]["images_left"] == {"later": None}
 
 
 XML = """<?xml version="1.0" encoding="UTF-8" ?>

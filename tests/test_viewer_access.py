@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 import yaml
@@ -14,7 +17,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import update
 from viewer_lab import BIG, EVIL, PLATE, SMALL, PlateOf, ViewerLab, make_viewer_lab
 
-from crystal_search.errors import SettingsError, UsageError
+from crystal_search.errors import SettingsError, TryAgainLater, UsageError
 from crystal_search.ledger import Ledger
 from crystal_search.ledger.results import utc_now
 from crystal_search.ledger.viewer_tables import viewer_sessions
@@ -346,6 +349,44 @@ def test_a_bad_address_is_one_clear_line(local: TestClient, path: str) -> None:
     assert 0 < len(line.splitlines()[0]) == len(line) < 400
     page = local.get(path, headers={"Accept": "text/html"})
     assert page.status_code == answer.status_code
+
+
+def test_a_database_that_is_away_is_one_clear_line_and_comes_back(lab: ViewerLab, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = client_of(lab, ledger)
+    client.get(f"/sign-in?token={client.app.state.viewer.gate.local_token}", follow_redirects=False)  # type: ignore[attr-defined]
+    paths = (f"/plates/{PLATE}/1", "/api/worklist", f"/api/plates/{PLATE}/1", "/api/drops/1", f"/plates/{PLATE}/1/report.html")
+
+    def away(*_: object) -> None:
+        raise TryAgainLater("XtalTrak: the connection is lost; try again later")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("viewer.lab.open_xtaltrak", away)
+        for path in paths:
+            answer = client.get(path)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5"), path
+            assert answer.json() == {"error": "XtalTrak: the connection is lost; try again later"}
+        page = client.get(paths[0], headers={"Accept": "text/html"})
+        assert page.status_code == 503
+        assert "the connection is lost; try again later" in page.text
+    for path in paths:
+        assert client.get(path).status_code == 200, path
+
+
+def test_serve_prints_the_address_of_a_plate(lab: ViewerLab) -> None:
+    """The address signs in and leads to that plate's newest inspection."""
+    call = [sys.executable, "-m", "crystal_search", "serve", "--settings", str(lab.folder / "crystal-search.toml"), "--port", "0"]
+    process = subprocess.Popen([*call, "--plate", PLATE, "--no-scoring"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        opened, address = process.stdout.readline().split()
+        assert opened == "Open"
+        assert process.stdout.readline() == "Looking only: scoring is off (viewer.scoring).\n"
+        with build_opener(HTTPCookieProcessor()).open(address, timeout=60) as answer:
+            assert answer.url == f"{address.partition('/sign-in')[0]}/plates/{PLATE}/2"
+    finally:
+        process.terminate()
+        process.wait(60)
+        process.stdout.close()
 
 
 def test_a_script_in_a_plates_name_stays_text(local: TestClient) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from answering_grid import AnsweringGrid
 from click.testing import CliRunner
-from generator_lab import MODEL_TOML, Lab, TakingGrid, image_name, make_lab, picture
+from generator_lab import MODEL_TOML, SIX_DROPS, Lab, TakingGrid, image_name, make_lab, picture
 from sqlalchemy import Engine, event, update
 
 from assimilator.assimilate import assimilate
@@ -289,6 +289,62 @@ def test_an_image_root_that_goes_away_while_it_is_read(tmp_path: Path, monkeypat
     assert lab.counts() == {"claimed": 6}
 
 
+def something_else(root: Path) -> None:
+    (root / "lost+found").mkdir(parents=True)
+
+
+def links_into_nothing(root: Path) -> None:
+    plate = root / "CI022987" / "3"
+    plate.mkdir(parents=True)
+    for drop in SIX_DROPS:
+        (plate / image_name(*drop)).symlink_to("/nonexistent/image.jpg")
+
+
+@pytest.mark.parametrize("make", [something_else, links_into_nothing])
+def test_an_image_root_without_any_plate_refuses_no_image(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    lab = make_lab(tmp_path)
+    root = lab.settings.paths.images
+    root.rename(tmp_path / "elsewhere")
+    make(root)
+    with pytest.raises(TryAgainLater, match="has none of XtalTrak's plates") as caught:
+        lab.round()
+    assert len(str(caught.value).splitlines()) == 1
+    assert lab.counts() == {"claimed": 6}
+    shutil.rmtree(root)
+    (tmp_path / "elsewhere").rename(root)
+    lab.round()
+    assert lab.counts() == {"in_work": 6}
+
+
+def test_an_image_root_that_loses_its_plates_while_they_are_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = make_lab(tmp_path)
+    root = lab.settings.paths.images
+    original = packing.Packer._pack
+
+    def unmounted(*args: Any) -> Any:
+        root.rename(tmp_path / "elsewhere")
+        something_else(root)
+        return original(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(packing.Packer, "_pack", unmounted)
+        with pytest.raises(TryAgainLater, match="has none of XtalTrak's plates"):
+            lab.round()
+    assert lab.counts() == {"in_work": 6}
+    shutil.rmtree(root)
+    (tmp_path / "elsewhere").rename(root)
+    lab.round()
+    assert len(lab.sent_images()) == 6
+
+
+def test_plates_whose_images_were_deleted_hold_nothing_up(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    for drop in SIX_DROPS:
+        lab.image(*drop).unlink()
+    lab.round()
+    assert lab.counts() == {"refused": 6}
+
+
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     lab = make_lab(tmp_path)
     (tmp_path / "model" / "model.toml").unlink()
@@ -529,6 +585,25 @@ def test_a_search_that_was_cut_short_goes_on_where_it_was(tmp_path: Path, monkey
         assert asked == [-1, 2, 4, 6]
         assert not generate.run_round(replace(generator, stop=Stop()))
         assert asked[4:] == [6 - generate.LOOK_BACK, 2, 4, 6]
+
+
+def test_an_xtaltrak_that_was_restored_from_a_backup_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its imagers may give numbers once more that the search takes for read."""
+    lab = make_lab(tmp_path)
+    with open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
+        xtaltrak._connection.execute("INSERT INTO I_INSPECTIONS VALUES (2100, 'CI022987', 4, NULL, 9, 1, 1)")
+    put_into_xtaltrak(lab, 2100, "odd.jpg")
+    lab.round()
+    lab.round()
+    assert "restored" not in caplog.text
+    with open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
+        xtaltrak._connection.execute("DELETE FROM I_IMAGES WHERE IMAGENAME = 'odd.jpg'")
+    with lab.ledger() as ledger, open_xtaltrak(lab.settings.xtaltrak) as xtaltrak:
+        generator = generate.Generator(lab.settings, ledger, xtaltrak, lab.grid)
+        for _ in range(2):
+            generate.run_round(generator)
+    (told,) = [record.getMessage() for record in caplog.records if "restored" in record.getMessage()]
+    assert told.startswith("search 'everything unscored' has read up to INSPECTID 2100, XtalTrak ends at 6: ")
 
 
 # ---- killed, stopped, twice at once -------------------------------------------------------------------------------

@@ -116,6 +116,17 @@ def test_there_is_no_embedded_database(section: settings.XtalTrak) -> None:
 # ---- the embedded database ----------------------------------------------------------------------------------------
 
 
+def test_an_embedded_database_that_vanishes_is_away(section: settings.XtalTrak) -> None:
+    """A service waits for it; only one that was never there is a mistake in the settings."""
+    create_embedded(section).close()
+    open_xtaltrak(section).close()
+    aside = section.database.rename(section.database.with_name("aside"))
+    with pytest.raises(TryAgainLater, match="is not there any more; is its disk mounted"):
+        open_xtaltrak(section)
+    aside.rename(section.database)
+    open_xtaltrak(section).close()
+
+
 def test_the_tables_are_those_of_the_facts(xtaltrak: XtalTrak, section: settings.XtalTrak) -> None:
     with closing(sqlite3.connect(section.database)) as connection:
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")}

@@ -23,6 +23,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from crystal_search.errors import CrystalSearchError, TryAgainLater, UsageError
 from crystal_search.ledger import Ledger
 from crystal_search.settings import Settings
+from viewer.ahead import Ahead
 from viewer.errors import HttpError, NotAllowed, SignInFirst
 from viewer.gate import COOKIE, Gate, Visitor, allowed_hosts
 from viewer.lab import Lab
@@ -41,12 +42,13 @@ TEMPLATES = Jinja2Templates(_FOLDER / "templates")
 
 @dataclass
 class Viewer:
-    """What the routes use: the lab, the gate, the cache of pictures, the pulse, and which tiles are on which sheet."""
+    """What the routes use: lab, gate, the cache of pictures, the pulse, thumbnails made ahead, and which tiles are on which sheet."""
 
     lab: Lab
     gate: Gate
     pictures: PictureCache
     pulse: Pulse
+    ahead: Ahead
     _sheets: OrderedDict[str, tuple[Picture | None, ...]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -66,6 +68,7 @@ class Viewer:
 
 def viewer_of(request: Request) -> Viewer:
     found: Viewer = request.app.state.viewer
+    found.ahead.somebody_asks()
     return found
 
 
@@ -109,12 +112,14 @@ def make_app(settings: Settings, ledger: Ledger, local_name: str | None = None) 
 
     lab = Lab(settings, ledger)
     pictures = PictureCache(settings.thumbnails, settings.viewer.thumbnail_cache_mb * 1_000_000)
-    viewer = Viewer(lab, Gate(lab, local_name), pictures, Pulse(lab))
+    viewer = Viewer(lab, Gate(lab, local_name), pictures, Pulse(lab), Ahead(lab, pictures))
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         viewer.pulse.start()
+        viewer.ahead.start()
         yield
+        viewer.ahead.stop()
         viewer.pulse.stop()
 
     app = FastAPI(title="Crystal Search", docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import click
 
@@ -11,6 +12,7 @@ from crystal_search.errors import SettingsError, UsageError
 from crystal_search.ledger import open_ledger
 from crystal_search.settings import load_settings
 from crystal_search.xtaltrak import open_xtaltrak
+from crystal_search.xtaltrak.person_rows import open_for_people
 
 _log = logging.getLogger("serve")
 _settings_option = click.option(
@@ -23,8 +25,11 @@ _settings_option = click.option(
 @click.option("--host", help="Listen on this address instead of viewer.host.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Listen on this port instead of viewer.port; 0 takes a free one.")
 @click.option("--name", help="Your name for scores, where viewer.access is local; default: your user name.")
+@click.option("--plate", help="Barcode of the plate that the printed address opens; default: the work list.")
 @click.option("--scoring/--no-scoring", default=None, help="Let people score, or not, whatever viewer.scoring says.")
-def serve(settings_file: Path | None, host: str | None, port: int | None, name: str | None, scoring: bool | None) -> None:
+def serve(
+    settings_file: Path | None, host: str | None, port: int | None, name: str | None, plate: str | None, scoring: bool | None
+) -> None:
     """Show plates, drops and the grid in a browser."""
     settings = load_settings(settings_file)
     given = {key: value for key, value in (("host", host), ("port", port), ("scoring", scoring)) if value is not None}
@@ -38,6 +43,8 @@ def serve(settings_file: Path | None, host: str | None, port: int | None, name: 
             f"serve needs {error.name}: in the project's folder, .venv/bin/pip install -c requirements.lock -e '.[viewer]'"
         ) from error
     open_xtaltrak(settings.xtaltrak).close()  # a mistake in the settings is told now, not at the first page
+    if settings.viewer.scoring:
+        open_for_people(settings.xtaltrak, settings.viewer).close()
     with open_ledger(settings.ledger_url) as ledger:
         app = make_app(settings, ledger, name)
         # Only the peer itself is believed: a forwarded address could be anybody's.
@@ -51,9 +58,11 @@ def serve(settings_file: Path | None, host: str | None, port: int | None, name: 
                 f"{settings.viewer.host}:{settings.viewer.port} can not be listened on: another program does, or choose another --port"
             ) from None
         listening.listen(config.backlog)  # who opens the address at once waits until the server is there
-        address = f"http://{settings.viewer.host}:{listening.getsockname()[1]}/"
+        address = f"http://{settings.viewer.host}:{listening.getsockname()[1]}"
+        page = f"/plates/{quote(plate, safe='')}" if plate else "/"
         gate = app.state.viewer.gate
-        click.echo(f"Open {address}sign-in?token={gate.local_token}" if gate.access == "local" else f"The viewer listens on {address}")
+        key = urlencode({"token": gate.local_token} | ({"next": page} if plate else {}), safe="/")
+        click.echo(f"Open {address}/sign-in?{key}" if gate.access == "local" else f"The viewer listens on {address}{page}")
         click.echo("People may score." if settings.viewer.scoring else "Looking only: scoring is off (viewer.scoring).")
         uvicorn.Server(config).run(sockets=[listening])
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from crystal_search.classes import BY_NAME, CLASSES
 from crystal_search.errors import CrystalSearchError
+from crystal_search.score_codes import ScoreCodes
 from viewer.errors import NotFound
 from viewer.evaluations import ArtScore, Score, all_artscores_of, counting, disagree, marks_of, scores_on_drop
 from viewer.lab import Lab
@@ -25,7 +26,7 @@ def drop_view(lab: Lab, person: Person, inspection_id: int, blind: bool) -> dict
     plate, course = course_of(lab, person, inspection_id)
     scores = scores_on_drop(lab, inspection_id)
     with lab.ledger.read() as connection:
-        every = all_artscores_of(connection, (drop.inspection_id for drop in course))
+        every = all_artscores_of(connection, lab.codes, (drop.inspection_id for drop in course))
         marks = marks_of(connection, (art.image_id for art in every))
         seen = seen_by(connection, person, [drop.inspection_id for drop in course])
     arts: dict[int, list[ArtScore]] = defaultdict(list)
@@ -120,11 +121,11 @@ def _image(lab: Lab, plate: Plate, drop: DropImages, name: str, arts: Sequence[A
             for chop in art.chops
             if chop.get("class_name") in BY_NAME
         ]
-        found["classes"] = class_bars(art)
+        found["classes"] = class_bars(art, lab.codes)
     return found
 
 
-def class_bars(art: ArtScore) -> list[dict[str, Any]]:
+def class_bars(art: ArtScore, codes: ScoreCodes) -> list[dict[str, Any]]:
     """The largest probability of each class among what came back: the score and the best chops. Classes not among them are left out."""
     best: dict[str, float] = {}
     for chop in art.chops:
@@ -133,7 +134,7 @@ def class_bars(art: ArtScore) -> list[dict[str, Any]]:
     if art.class_name and art.probability is not None:
         best[art.class_name] = max(best.get(art.class_name, 0.0), art.probability)
     return [
-        {"class": row.name, "title": row.title, "group": row.group.value, "score": row.score, "probability": best[row.name]}
+        {"class": row.name, "title": row.title, "group": row.group.value, "score": codes.of(row.name), "probability": best[row.name]}
         for row in CLASSES
         if row.name in best
     ]

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, select
 from crystal_search.classes import BY_NAME, PRIORITY, DropClass, Group
 from crystal_search.ledger.schema import ImageState, artscores, batches, images, scorings, work_units
 from crystal_search.ledger.viewer_tables import viewer_marks
+from crystal_search.score_codes import ScoreCodes
 from viewer.lab import Lab
 
 #: Both databases take so many values in one list.
@@ -23,7 +24,8 @@ _RESULT = (ImageState.SCORED, ImageState.UNSURE, ImageState.NO_DROP)
 
 @dataclass(frozen=True, slots=True)
 class ArtScore:
-    """What the ledger has of one image. ``state`` is an ``ImageState``; only ``scored`` has a class; boxes are px of the original image."""
+    """What the ledger has of one image. ``state`` is an ``ImageState``; only ``scored`` has a class, and a score in
+    the site's code; boxes are px of the original image."""
 
     image_id: int
     scoring_id: int
@@ -84,10 +86,10 @@ def pieces(ids: Iterable[int]) -> Iterator[Sequence[int]]:
         yield every[start : start + _IDS]
 
 
-def artscores_of(connection: Connection, inspection_ids: Iterable[int]) -> dict[int, ArtScore]:
+def artscores_of(connection: Connection, codes: ScoreCodes, inspection_ids: Iterable[int]) -> dict[int, ArtScore]:
     """The ARTscore that counts of each inspection's drop; a drop that no image of was ever queued has none."""
     by_drop: dict[int, list[ArtScore]] = defaultdict(list)
-    for score in all_artscores_of(connection, inspection_ids):
+    for score in all_artscores_of(connection, codes, inspection_ids):
         by_drop[score.inspection_id].append(score)
     return {key: max(scores, key=_counts_more) for key, scores in by_drop.items()}
 
@@ -101,7 +103,7 @@ def _counts_more(score: ArtScore) -> tuple[bool, int, tuple[int, float]]:
     return score.state in _RESULT, score.scoring_id, score.rank
 
 
-def all_artscores_of(connection: Connection, inspection_ids: Iterable[int]) -> list[ArtScore]:
+def all_artscores_of(connection: Connection, codes: ScoreCodes, inspection_ids: Iterable[int]) -> list[ArtScore]:
     """Every scoring of every image of those inspections, newest scoring first.
 
     They are found by key: the ledger's images are unique by scoring, inspection and name.
@@ -110,14 +112,14 @@ def all_artscores_of(connection: Connection, inspection_ids: Iterable[int]) -> l
     found: list[ArtScore] = []
     for ids in pieces(inspection_ids):
         rows = connection.execute(_select().where(images.c.scoring_id.in_(every), images.c.inspection_id.in_(ids)))
-        found += [_artscore(row) for row in rows]
+        found += [_artscore(row, codes) for row in rows]
     return sorted(found, key=lambda score: (-score.scoring_id, score.inspection_id, score.image_name))
 
 
-def artscore_of_image(connection: Connection, image_id: int) -> ArtScore | None:
+def artscore_of_image(connection: Connection, codes: ScoreCodes, image_id: int) -> ArtScore | None:
     """The ARTscore of one image by the ledger's id."""
     row = connection.execute(_select().where(images.c.id == image_id)).one_or_none()
-    return None if row is None else _artscore(row)
+    return None if row is None else _artscore(row, codes)
 
 
 def marks_of(connection: Connection, image_ids: Iterable[int]) -> dict[int, list[str]]:
@@ -164,7 +166,7 @@ def _score(lab: Lab, row: tuple[Any, ...]) -> Score:
     image_name, score, scored_at, scorer = (None if text is None else str(text) for text in texts)
     section = lab.settings.xtaltrak
     try:
-        meaning = section.score_codes.class_of(score)
+        meaning = lab.codes.class_of(score)
     except ValueError:
         meaning = None
     return Score(int(score_id), int(inspection_id), image_name, score, scored_at, scorer, scorer == section.scorer, meaning)
@@ -175,7 +177,6 @@ def _select() -> Any:
         select(
             images,
             artscores.c.class_name,
-            artscores.c.score,
             artscores.c.probability,
             artscores.c.crystal_probability,
             artscores.c.drop_box,
@@ -192,7 +193,7 @@ def _select() -> Any:
     )
 
 
-def _artscore(row: Row[Any]) -> ArtScore:
+def _artscore(row: Row[Any], codes: ScoreCodes) -> ArtScore:
     return ArtScore(
         image_id=row.id,
         scoring_id=row.scoring_id,
@@ -201,7 +202,7 @@ def _artscore(row: Row[Any]) -> ArtScore:
         state=row.state,
         reason=row.reason,
         class_name=row.class_name,
-        score=row.score,
+        score=None if row.class_name is None else codes.of(row.class_name),
         probability=row.probability,
         crystal_probability=row.crystal_probability,
         drop_box=None if row.drop_box is None else tuple(int(part) for part in row.drop_box.split(",")),

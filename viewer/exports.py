@@ -71,12 +71,12 @@ def labelled_boxes(lab: Lab, person: Person, plate: Plate, number: int) -> dict[
     """The best chops as COCO's annotations: ground truth for a detector, once a person has looked at it (P32).
 
     Boxes are [x, y, width, height] in px of the original image; ``score`` is the class's probability, ``person_score`` what a person said
-    of the drop. Categories have XtalTrak's codes, rim 0.
+    of the drop. Categories are numbered by the paper's codes, rim 0, for COCO takes numbers only; ``xtaltrak_score`` is the site's.
     """
     view, _ = plate_view(lab, person, plate, number, False)
     said = {tile["id"]: tile["people"][-1]["score"] for tile in view["drops"] if tile["people"]}
     with lab.ledger.read() as connection:
-        arts = artscores_of(connection, (drop.inspection_id for drop in drops_of(lab, plate.barcode, number)))
+        arts = artscores_of(connection, lab.codes, (drop.inspection_id for drop in drops_of(lab, plate.barcode, number)))
     codes = {row.name: 0 if row.name == "rim" else row.code for row in CLASSES}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -104,7 +104,10 @@ def labelled_boxes(lab: Lab, person: Person, plate: Plate, number: int) -> dict[
                     "score": chop["probability"],
                 }
             )
-    categories = [{"id": codes[row.name], "name": row.name, "supercategory": row.group.value} for row in CLASSES]
+    categories = [
+        {"id": codes[row.name], "name": row.name, "supercategory": row.group.value, "xtaltrak_score": lab.codes.of(row.name)}
+        for row in CLASSES
+    ]
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
@@ -116,7 +119,7 @@ def thumbnails_inline(lab: Lab, cache: PictureCache, view: Mapping[str, Any]) ->
         if tile["missing"]:
             continue
         try:
-            content = cache.thumbnail(picture(folder, tile["image"])).read_bytes()
+            content = cache.thumbnail(picture(folder, tile["image"]))
         except (BrokenImage, OSError):
             continue
         found[tile["id"]] = f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"

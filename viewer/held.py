@@ -24,7 +24,7 @@ def batch_page(lab: Lab, person: Person, name: str, after: int) -> dict[str, Any
         with lab.ledger.read() as connection:
             batch = batch_named(connection, name)
             rows = connection.execute(
-                select(images, artscores.c.class_name, artscores.c.score, artscores.c.probability, artscores.c.crystal_probability)
+                select(images, artscores.c.class_name, artscores.c.probability, artscores.c.crystal_probability)
                 .join(artscores, artscores.c.image_id == images.c.id)
                 .where(images.c.batch_id == batch.id, images.c.state == ImageState.SCORED, images.c.id > after)
                 .order_by(images.c.id)
@@ -48,7 +48,7 @@ def batch_page(lab: Lab, person: Person, name: str, after: int) -> dict[str, Any
                     "row": row.plate_row,
                     "subwell": row.subwell,
                     "class": row.class_name,
-                    "score": row.score,
+                    "score": lab.codes.of(row.class_name),
                     "probability": row.probability,
                     "rank": PRIORITY[row.class_name],
                 }

@@ -9,9 +9,11 @@ from typing import Any
 
 from crystal_search.errors import TryAgainLater
 from crystal_search.ledger import Ledger
+from crystal_search.score_codes import ScoreCodes
 from crystal_search.settings import Settings
 from crystal_search.xtaltrak import Row, XtalTrak, open_xtaltrak
-from crystal_search.xtaltrak.person_rows import PeopleScores
+from crystal_search.xtaltrak.person_rows import PeopleScores, open_for_people
+from viewer.shared import Shared
 
 
 class Lab:
@@ -20,7 +22,13 @@ class Lab:
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self.settings = settings
         self.ledger = ledger
+        self.shared = Shared()
         self._local = threading.local()
+
+    @property
+    def codes(self) -> ScoreCodes:
+        """The site's score of each class."""
+        return self.settings.xtaltrak.score_codes
 
     def query(self, name: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         """The rows of a statement of XtalTrak. A connection that fails is given up, so that the next request opens another one."""
@@ -44,6 +52,6 @@ class Lab:
 
     @contextmanager
     def people_scores(self) -> Iterator[PeopleScores]:
-        """People's scores for writing, over a connection of its own: it is opened for one action and closed after it."""
-        with open_xtaltrak(self.settings.xtaltrak) as xtaltrak:
+        """People's scores for writing, over a connection of its own account: it is opened for one action and closed after it."""
+        with open_for_people(self.settings.xtaltrak, self.settings.viewer) as xtaltrak:
             yield PeopleScores(xtaltrak)

@@ -22,7 +22,7 @@ _MOST_SEEN = 5000
 def mark_wrong(lab: Lab, person: Person, image_id: int, wrong: bool) -> None:
     """Note, or withdraw, that an ARTscore is wrong; what it said at that moment is kept. Raises ``NotFound``."""
     with lab.ledger.read() as connection:
-        art = artscore_of_image(connection, image_id) if 0 < image_id < 2**63 else None
+        art = artscore_of_image(connection, lab.codes, image_id) if 0 < image_id < 2**63 else None
     if art is None or art.scored_at is None:
         raise NotFound("no ARTscore of that number that you may see")
     check_image(lab, person, art.inspection_id, art.image_name)

@@ -1,4 +1,4 @@
-"""Images on the disk, and what is kept of them: a 5-megapixel image is decoded once, for its thumbnail and its screen-size copy.
+"""Images on the disk, and what is kept of them: thumbnails of plates, and screen-size copies of the drops that somebody looks at.
 
 Both lie in the cache under a name that the file's path, size and time of change make: an image that changes on the disk gets new ones.
 """
@@ -6,9 +6,12 @@ Both lie in the cache under a name that the file's path, size and time of change
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -21,6 +24,8 @@ from crystal_search.errors import CrystalSearchError
 from viewer.errors import NotFound
 from viewer.plates import is_barcode, is_plain_name
 
+_log = logging.getLogger(__name__)
+
 THUMBNAIL = (320, 240)
 SCREEN = (1280, 1280)
 #: Tiles of a sheet, which shows many drops in one file: one request instead of 48.
@@ -29,8 +34,11 @@ SHEET_COLUMNS = 8
 SHEET_TILES = 48
 _BACKGROUND = (23, 25, 28)
 _MOST_PIXELS = 200_000_000
+_PROCESSORS = max(2, os.cpu_count() or 2)
 #: At most so many images are decoded at a time: each takes tens of megabytes.
-_DECODERS = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))
+_DECODERS = threading.BoundedSemaphore(_PROCESSORS)
+#: Longest sides and JPEG quality of what is kept of an image.
+_KINDS = {"thumbnail": (THUMBNAIL, 82), "screen": (SCREEN, 85)}
 
 Stamp = tuple[int, int]
 
@@ -90,34 +98,33 @@ class PictureCache:
         self._written = 0
         self._lock = threading.Lock()
         self._busy: dict[str, threading.Lock] = {}
+        self._tile_makers = ThreadPoolExecutor(_PROCESSORS, "tiles")
 
-    def thumbnail(self, of: Picture) -> Path:
+    def thumbnail(self, of: Picture) -> bytes:
         """A JPEG of at most 320 x 240 px. Raises ``BrokenImage``."""
         return self._copy(of, "thumbnail")
 
-    def screen(self, of: Picture) -> Path:
+    def screen(self, of: Picture) -> bytes:
         """A JPEG of at most 1280 x 1280 px. Raises ``BrokenImage``."""
         return self._copy(of, "screen")
 
-    def sheet(self, version: str, tiles: Sequence[Picture | None]) -> Path:
+    def sheet(self, version: str, tiles: Sequence[Picture | None]) -> bytes:
         """A JPEG with the tiles in rows of ``SHEET_COLUMNS``; a missing or broken image is a dark tile."""
-        path = self._path(version, "sheet")
-        with self._once(path.name):
-            if path.exists():
-                return path
+
+        def make() -> bytes:
             rows = -(-len(tiles) // SHEET_COLUMNS)
             sheet = Image.new("RGB", (SHEET_COLUMNS * TILE[0], rows * TILE[1]), _BACKGROUND)
-            for place, tile in enumerate(tiles):
-                if tile is None:
-                    continue
-                with suppress(BrokenImage, OSError), Image.open(self.thumbnail(tile)) as small:
-                    small.draft("RGB", TILE)
-                    shown = small.convert("RGB")
-                    shown.thumbnail(TILE, Image.Resampling.BILINEAR, reducing_gap=2.0)
+            for place, shown in enumerate(self._tile_makers.map(self._tile, tiles)):
+                if shown is not None:
                     corner = (place % SHEET_COLUMNS * TILE[0], place // SHEET_COLUMNS * TILE[1])
                     sheet.paste(shown, (corner[0] + (TILE[0] - shown.width) // 2, corner[1] + (TILE[1] - shown.height) // 2))
-            self._write(path, _jpeg(sheet, 82))
-        return path
+            return _jpeg(sheet, 82)
+
+        return self._kept(self._path(version, "sheet"), make)
+
+    def has_sheet(self, version: str) -> bool:
+        """Whether that sheet is kept."""
+        return self._path(version, "sheet").exists()
 
     def prune(self) -> int:
         """Delete what was used longest ago until the rest fits; the number of files deleted."""
@@ -127,31 +134,58 @@ class PictureCache:
         for path, _, size in files:
             if excess <= 0:
                 break
-            with suppress(OSError):
+            try:
                 path.unlink()
-                excess -= size
                 deleted += 1
+            except FileNotFoundError:  # somebody else was quicker; its room is free all the same
+                pass
+            except OSError as error:
+                _log.warning("%s: can not be deleted (%s)", path, error.strerror)
+                continue
+            excess -= size
         return deleted
 
-    def _copy(self, of: Picture, kind: str) -> Path:
-        path = self._path(of.key, kind)
-        if path.exists():
-            return path
-        with self._once(of.key):
-            if not path.exists():
-                for made, content in _decode(of.path).items():
-                    self._write(self._path(of.key, made), content)
-        return path
+    def _tile(self, of: Picture | None) -> Image.Image | None:
+        if of is None:
+            return None
+        try:
+            with Image.open(BytesIO(self.thumbnail(of))) as small:
+                small.draft("RGB", TILE)
+                shown = small.convert("RGB")
+        except (BrokenImage, OSError):
+            return None
+        shown.thumbnail(TILE, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        return shown
+
+    def _copy(self, of: Picture, kind: str) -> bytes:
+        return self._kept(self._path(of.key, kind), lambda: _reduced_copy(of.path, *_KINDS[kind]))
+
+    def _kept(self, path: Path, make: Callable[[], bytes]) -> bytes:
+        """The file's content, which ``make`` makes where it is not there (any more). It may be deleted at any moment."""
+        with suppress(OSError):
+            return _used(path)
+        with self._once(path.name):
+            with suppress(OSError):
+                return _used(path)
+            content = make()
+            self._write(path, content)
+            return content
 
     def _path(self, key: str, kind: str) -> Path:
         return self._folder / key[:2] / f"{key}.{kind}.jpg"
 
     def _write(self, path: Path, content: bytes) -> None:
-        """Into place in one step; it needs no sync, since it can be made again."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """Into place in one step; it needs no sync, since it can be made again. A full disk only makes the viewer slower."""
         partial = path.with_name(f".{path.name}.{threading.get_ident()}.part")
-        partial.write_bytes(content)
-        partial.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(content)
+            partial.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                partial.unlink()
+            _log.warning("%s: a thumbnail can not be kept (%s)", self._folder, error.strerror)
+            return
         with self._lock:
             self._written += len(content)
             full, self._written = self._written > self._most_bytes // 10, self._written % (self._most_bytes // 10 + 1)
@@ -163,10 +197,12 @@ class PictureCache:
         """Two requests for the same picture make it once."""
         with self._lock:
             lock = self._busy.setdefault(key, threading.Lock())
-        with lock:
-            yield
-        with self._lock:
-            self._busy.pop(key, None)
+        try:
+            with lock:
+                yield
+        finally:
+            with self._lock:
+                self._busy.pop(key, None)
 
 
 def sheet_version(tiles: Sequence[Picture | None]) -> str:
@@ -174,37 +210,45 @@ def sheet_version(tiles: Sequence[Picture | None]) -> str:
     return hashlib.sha256(repr([(str(tile.path), tile.stamp) if tile else None for tile in tiles]).encode()).hexdigest()[:40]
 
 
-def _decode(path: Path) -> Mapping[str, bytes]:
-    """Both copies from one decoding; libjpeg itself decodes to about the screen's size, which is several times faster."""
+def _reduced_copy(path: Path, size: tuple[int, int], quality: int) -> bytes:
+    """A JPEG that fits into ``size``; libjpeg itself decodes to about that, which is several times faster."""
     with _DECODERS:
         try:
             with Image.open(path) as image:
                 if max(image.size) > MAX_SIDE or image.width * image.height > _MOST_PIXELS:
                     raise BrokenImage(f"{path.name}: {image.width} x {image.height} px is no image of an imager")
-                image.draft("RGB", _reduced(image.size))
-                screen = image.convert("RGB")
+                image.draft("RGB", _asked(image.size, size))
+                copy = image.convert("RGB")
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise BrokenImage(f"{path.name}: the file is no readable image; copy it again from the imager") from error
-        screen.thumbnail(SCREEN, Image.Resampling.LANCZOS, reducing_gap=2.0)
-        small = screen.copy()
-        small.thumbnail(THUMBNAIL, Image.Resampling.LANCZOS, reducing_gap=2.0)
-        return {"screen": _jpeg(screen, 85), "thumbnail": _jpeg(small, 82)}
+        copy.thumbnail(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+        return _jpeg(copy, quality)
 
 
-def _reduced(size: tuple[int, int]) -> tuple[int, int]:
-    """What to ask libjpeg for, which halves sizes: a tenth less than the screen's copy will do, where it saves three quarters of the work.
+def _asked(of: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """What to ask libjpeg for, which halves sizes: a tenth less than the copy will do, where it saves three quarters of the work.
 
-    >>> _reduced((2560, 1920))
+    >>> _asked((2560, 1920), (1280, 1280))
     (1152, 864)
     """
-    factor = 0.9 * min(1.0, SCREEN[0] / size[0], SCREEN[1] / size[1])
-    return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))
+    factor = 0.9 * min(1.0, size[0] / of[0], size[1] / of[1])
+    return max(1, int(of[0] * factor)), max(1, int(of[1] * factor))
 
 
 def _jpeg(image: Image.Image, quality: int) -> bytes:
     written = BytesIO()
     image.save(written, "JPEG", quality=quality)
     return written.getvalue()
+
+
+def _used(path: Path) -> bytes:
+    """The file's content; notes that it was used, which file systems do at most once a day. An empty one is what a power cut left."""
+    content = path.read_bytes()
+    if not content:
+        raise FileNotFoundError(path)
+    with suppress(OSError):
+        os.utime(path, (time.time(), path.stat().st_mtime))
+    return content
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, float, int]]:

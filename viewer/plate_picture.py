@@ -8,8 +8,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from crystal_search.classes import BY_NAME, CLASSES, Group, class_of_score
+from crystal_search.classes import BY_NAME, CLASSES, Group
 from crystal_search.plate import Drop
+from crystal_search.score_codes import ScoreCodes
 
 _TILE = 200  # px, the image inside its frame
 _FRAME = 7
@@ -21,11 +22,12 @@ _INK = (30, 30, 30)
 #: `unsure`, `no_drop`, `failed` and images not scored yet have no colour of the paper's: a thin dark line, no score's frame.
 _UNSCORED = (70, 70, 70)
 _PERSON = (0, 130, 70)
+PAPERS_CODES = ScoreCodes({})
 
 
 @dataclass(frozen=True, slots=True)
 class PlateTile:
-    """One drop of one inspection. ``image`` may be missing on the disk; ``person`` is a person's score such as ``"23"``."""
+    """One drop of one inspection. ``image`` may be missing on the disk; ``person`` is a person's score in XtalTrak, such as ``"23"``."""
 
     drop: Drop
     image: Path | None
@@ -35,8 +37,9 @@ class PlateTile:
     person: str | None = None
 
 
-def plate_picture(title: str, tiles: Sequence[PlateTile]) -> Image.Image:
-    """The plate's rows and columns as far as they are used, drops of one well side by side, with a legend.
+def plate_picture(title: str, tiles: Sequence[PlateTile], codes: ScoreCodes = PAPERS_CODES) -> Image.Image:
+    """The plate's rows and columns as far as they are used, drops of one well side by side, with a legend;
+    ``codes`` are the site's scores, which it shows and reads.
 
     Raises ``ValueError`` for a plate without drops.
     """
@@ -52,12 +55,12 @@ def plate_picture(title: str, tiles: Sequence[PlateTile]) -> Image.Image:
     for tile in tiles:
         x = _GAP + columns.index((tile.drop.well.column, tile.drop.subwell)) * cell_width
         y = _HEAD + rows.index(tile.drop.well.row) * cell_height
-        _draw_tile(sheet, draw, tile, x, y)
+        _draw_tile(sheet, draw, tile, codes, x, y)
     _draw_legend(draw, _HEAD + len(rows) * cell_height)
     return sheet
 
 
-def _draw_tile(sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: PlateTile, x: int, y: int) -> None:
+def _draw_tile(sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: PlateTile, codes: ScoreCodes, x: int, y: int) -> None:
     width, height = _TILE + 2 * _FRAME, _TILE * 3 // 4 + 2 * _FRAME
     if tile.class_name is None:
         draw.rectangle((x + _FRAME - 2, y + _FRAME - 2, x + width - _FRAME + 1, y + height - _FRAME + 1), fill=_UNSCORED)
@@ -66,19 +69,19 @@ def _draw_tile(sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: PlateTile, x
     sheet.paste(_thumbnail(tile.image, _TILE, _TILE * 3 // 4), (x + _FRAME, y + _FRAME))
     if tile.person is not None:
         try:
-            colour = class_of_score(tile.person).colour
+            colour = codes.class_of(tile.person).colour
         except ValueError:  # a site's own score: still a person's word
             colour = _UNSCORED
         draw.rectangle((x + width - 64, y + _FRAME, x + width - _FRAME - 1, y + _FRAME + 19), fill=_PERSON)
         draw.rectangle((x + width - 61, y + _FRAME + 3, x + width - 48, y + _FRAME + 16), fill=colour)
         draw.text((x + width - 42, y + _FRAME + 2), tile.person, fill=(255, 255, 255), font=ImageFont.load_default(14))
-    draw.text((x + 2, y + height + 2), _caption(tile), fill=_INK, font=ImageFont.load_default(13))
+    draw.text((x + 2, y + height + 2), _caption(tile, codes), fill=_INK, font=ImageFont.load_default(13))
 
 
-def _caption(tile: PlateTile) -> str:
+def _caption(tile: PlateTile, codes: ScoreCodes) -> str:
     if tile.class_name is None or tile.probability is None:
         return f"{tile.drop.label}  {(tile.status or 'not scored').replace('_', ' ')}"
-    return f"{tile.drop.label}  {BY_NAME[tile.class_name].score}  {tile.probability:.2f}  {BY_NAME[tile.class_name].group}"
+    return f"{tile.drop.label}  {codes.of(tile.class_name)}  {tile.probability:.2f}  {BY_NAME[tile.class_name].group}"
 
 
 def _thumbnail(path: Path | None, width: int, height: int) -> Image.Image:

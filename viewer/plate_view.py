@@ -39,6 +39,31 @@ def sheets_of(lab: Lab, barcode: str, number: int, shown: Sequence[str | None]) 
     return PlateSheets(versions, dict(zip(versions, groups, strict=True))), frozenset(stamps)
 
 
+@dataclass(frozen=True, slots=True)
+class InspectionDrops:
+    """What is the same for everybody who opens an inspection: drops, ARTscore and image of each, thumbnails, the files that are there."""
+
+    drops: tuple[DropImages, ...]
+    arts: Mapping[int, ArtScore]
+    shown: tuple[str | None, ...]
+    sheets: PlateSheets
+    there: frozenset[str]
+
+
+def inspection_drops(lab: Lab, barcode: str, number: int) -> InspectionDrops:
+    """An inspection without people's scores; it is read once for all who ask at the same moment."""
+
+    def read() -> InspectionDrops:
+        drops = drops_of(lab, barcode, number)
+        with lab.ledger.read() as connection:
+            arts = artscores_of(connection, lab.codes, (drop.inspection_id for drop in drops))
+        shown = [shown_image(drop, arts.get(drop.inspection_id)) for drop in drops]
+        sheets, there = sheets_of(lab, barcode, number, shown)
+        return InspectionDrops(tuple(drops), arts, tuple(shown), sheets, there)
+
+    return lab.shared.get(("inspection", barcode, number), read)
+
+
 def shown_image(drop: DropImages, art: ArtScore | None) -> str | None:
     """The image that stands for a drop: the one whose ARTscore counts, else the first visible one."""
     if art is not None and art.image_name in drop.images:
@@ -52,21 +77,19 @@ def plate_view(lab: Lab, person: Person, plate: Plate, number: int, blind: bool)
     ``blind``: no ARTscore of a drop that this person has not scored, and none of another person's scores either.
     """
     inspections = inspections_of(lab, plate)
-    drops = drops_of(lab, plate.barcode, number)
+    found = inspection_drops(lab, plate.barcode, number)
+    drops, arts = found.drops, found.arts
     with lab.ledger.read() as connection:
-        arts = artscores_of(connection, (drop.inspection_id for drop in drops))
         marks = marks_of(connection, (art.image_id for art in arts.values()))
         seen = seen_by(connection, person, [drop.inspection_id for drop in drops])
     people, ours = split_scores(scores_on_plate(lab, plate.barcode))
-    shown = [shown_image(drop, arts.get(drop.inspection_id)) for drop in drops]
-    sheets, there = sheets_of(lab, plate.barcode, number, shown)
     columns, rows = format_of(drops)
     tiles = []
-    for place, (drop, image) in enumerate(zip(drops, shown, strict=True)):
+    for place, (drop, image) in enumerate(zip(drops, found.shown, strict=True)):
         tile = drop_tile(drop, image, arts.get(drop.inspection_id), people.get(drop.inspection_id, []), person, blind)
         tile |= {
             "at": place,
-            "missing": image is None or image not in there,
+            "missing": image is None or image not in found.there,
             "seen": drop.inspection_id in seen,
             "inXtalTrak": drop.inspection_id in ours,
         }
@@ -80,10 +103,10 @@ def plate_view(lab: Lab, person: Person, plate: Plate, number: int, blind: bool)
         "columns": columns,
         "rows": rows,
         "drops": tiles,
-        "sheets": sheets.versions,
+        "sheets": found.sheets.versions,
         "sheet": {"columns": SHEET_COLUMNS, "tiles": SHEET_TILES, "width": TILE[0], "height": TILE[1]},
         "blind": blind,
-    }, sheets
+    }, found.sheets
 
 
 def split_scores(scores: Sequence[Score]) -> tuple[dict[int, list[Score]], set[int]]:
@@ -154,7 +177,7 @@ def earlier_hits(lab: Lab, person: Person, plate: Plate, number: int, blind: boo
     hits: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
     if not blind:
         with lab.ledger.read() as connection:
-            for key, art in artscores_of(connection, place).items():
+            for key, art in artscores_of(connection, lab.codes, place).items():
                 if is_crystal(art.group) or (art.crystal_probability or 0.0) >= _HIT:
                     where, at = place[key]
                     hits[where][at] = {"number": at, "id": key, "by": "ARTscore", "score": art.score, "crystal": art.crystal_probability}

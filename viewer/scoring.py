@@ -56,7 +56,7 @@ def enter(lab: Lab, person: Person, action: str, score: str, drops: Sequence[tup
     if not 0 < len(set(drops)) == len(drops) <= MOST_DROPS:
         raise BadRequest(f"score 1 to {MOST_DROPS} drops at a time, each once")
     try:
-        codes = lab.settings.xtaltrak.score_codes
+        codes = lab.codes
         text = score if score in codes.all else codes.of(codes.class_of(score).name)
     except ValueError as error:
         raise BadRequest(str(error)) from error

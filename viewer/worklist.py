@@ -33,7 +33,7 @@ def worklist(lab: Lab, person: Person, blind: bool) -> dict[str, Any]:
     drops = {recent: drops_of(lab, recent.plate.barcode, recent.number) for recent in recents}
     people = {barcode: split_scores(scores_on_plate(lab, barcode))[0] for barcode in {recent.plate.barcode for recent in recents}}
     with lab.ledger.read() as connection:
-        arts = artscores_of(connection, (drop.inspection_id for found in drops.values() for drop in found))
+        arts = artscores_of(connection, lab.codes, (drop.inspection_id for found in drops.values() for drop in found))
         seen = plates_seen(connection, person, people)
         marks = marks_of(connection, (art.image_id for art in arts.values()))
     every = [

@@ -13,11 +13,14 @@ from crystal_search.archives import MAX_WORK_UNIT_BYTES, Manifest, sha256_hex, w
 from crystal_search.crystaltrak_names import ImageName, MalformedNameError, parse_image_name
 from crystal_search.errors import TryAgainLater
 from crystal_search.ledger.images import QueuedImage
-from crystal_search.plate import Drop
+from crystal_search.plate import Drop, InspectionImage
 from work_generator.bare import UnreadableImageError, bare_image
 
 #: What the images of one work unit may take; the rest of its 64 MB is for the manifest and the ZIP's headers.
 MAX_IMAGE_BYTES = MAX_WORK_UNIT_BYTES - 1024 * 1024
+
+#: Why an image whose file is not there is refused.
+MISSING = "missing: no such file below the image root"
 
 
 class RefusedImageError(Exception):
@@ -52,6 +55,15 @@ def read_name(image_name: str, drop: Drop) -> ImageName:
             f"contradiction: the name says plate {name.drop.barcode} drop {name.drop.label}, XtalTrak {drop.barcode} {drop.label}"
         )
     return name
+
+
+def name_problem(image: InspectionImage) -> str | None:
+    """Why an image can not go out by its name; None where it can."""
+    try:
+        read_name(image.image_name, image.drop)
+    except RefusedImageError as error:
+        return str(error)
+    return None
 
 
 def image_path(image_root: Path, drop: Drop, inspection_number: int, image_name: str) -> Path:
@@ -105,7 +117,7 @@ def _refused(error: OSError, image_root: Path) -> RefusedImageError:
     """What is wrong with one file. Raises ``TryAgainLater`` when it is its disk or server that fails."""
     check_image_root(image_root)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return RefusedImageError("missing: no such file below the image root")
+        return RefusedImageError(MISSING)
     if isinstance(error, PermissionError | IsADirectoryError) or error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
         return RefusedImageError(f"unreadable: {error.strerror}")
     raise TryAgainLater(f"{error.filename}: can not be read ({error.strerror}); try again later") from error

@@ -12,8 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from crystal_search.archives import ModelReference
+from crystal_search.doctor.images import is_image_root
 from crystal_search.errors import TryAgainLater
 from crystal_search.grid import ARCHIVE_PRIORITY, REALTIME_PRIORITY, Grid
 from crystal_search.ledger import Ledger, leases, searches
@@ -24,12 +26,11 @@ from crystal_search.ledger.schema import ImageState
 from crystal_search.ledger.searches import Cursor
 from crystal_search.leftovers import sweep_partials
 from crystal_search.models import find_model, model_threshold
-from crystal_search.plate import InspectionImage
 from crystal_search.service import Stop
 from crystal_search.settings import Search, Settings
 from crystal_search.xtaltrak import XtalTrak
 from crystal_search.xtaltrak.images import Key, Page
-from work_generator.files import Disk, ImageStore, RefusedImageError, read_name
+from work_generator.files import Disk, ImageStore, name_problem
 from work_generator.late import claim_late, send_lost
 from work_generator.packing import GROUP, Packer, refused_counts
 from work_generator.slots import Slot, adopt, take_slot
@@ -42,6 +43,8 @@ LOOK_BACK = 2_000
 ARCHIVE_TURN_SECONDS = 30.0
 #: A search that another generator reads is looked at again after this time.
 _BUSY_SECONDS = 0.2
+#: Where many images are missing, the image root is looked at again after this time.
+_PLATES_SECONDS = 60.0
 _PRIORITY_NAMES = {REALTIME_PRIORITY: "realtime", ARCHIVE_PRIORITY: "archive"}
 
 
@@ -50,7 +53,8 @@ class Generator:
     """What a round works with; ``now`` is in seconds, ``store`` the settings' folders unless given.
 
     From round to round remain ``positions``, the keys, by search, at which a look back was cut short, ``marks`` of refused images'
-    files as they were when last read, ``did``, which counts what was done, and ``said``, the pause that was logged, by priority.
+    files as they were when last read, ``did``, which counts what was done, ``said``, the pause that was logged, by priority,
+    ``plates_seen``, when the image root was last found to have plates of XtalTrak, and ``gone_back``, the searches warned of that.
     """
 
     settings: Settings
@@ -64,6 +68,8 @@ class Generator:
     did: Counter[str] = field(default_factory=Counter)
     store: ImageStore | None = None
     said: dict[int, str] = field(default_factory=dict)
+    plates_seen: dict[Path, float] = field(default_factory=dict)
+    gone_back: set[str] = field(default_factory=set)
 
     @property
     def files(self) -> ImageStore:
@@ -170,6 +176,7 @@ class _Turn:
             self.slot.owner,
             generator.settings.xtaltrak.um_per_px,
             self._may_go_on,
+            self._check_plates,
         )
 
     def work(self) -> None:
@@ -187,6 +194,15 @@ class _Turn:
     def _may_go_on(self) -> bool:
         self.cut_short = self.generator.stop.is_set() or self.generator.now() >= self.until
         return not self.cut_short
+
+    def _check_plates(self) -> None:
+        """Raise ``TryAgainLater`` when the image root has none of XtalTrak's plates: the archive is not gone, it is elsewhere."""
+        generator, root = self.generator, self.generator.settings.paths.images
+        if generator.now() - generator.plates_seen.get(root, float("-inf")) < _PLATES_SECONDS:
+            return
+        if not is_image_root(generator.xtaltrak, root):
+            raise TryAgainLater(f"image root {root}: has none of XtalTrak's plates; is the right folder mounted there? (paths.images)")
+        generator.plates_seen[root] = generator.now()
 
     def _is_paused(self) -> bool:
         """Whether work of this priority shall rest, or the whole generator; said once."""
@@ -254,13 +270,14 @@ class _Turn:
         back = Key(cursor.key.inspection_id - LOOK_BACK, "") if cursor.at_end and look_back else cursor.key
         after = self.generator.positions.pop(identity, back)
         newest = Key(self.generator.xtaltrak.newest_inspection(), "")
+        self._warn_gone_back(search, newest.inspection_id, cursor.key.inspection_id)
         page = self.generator.xtaltrak.find_images(search, after, settings.generator.page, settings.finalizer.protect)
         last = max(cursor.key, page.last or cursor.key, cursor.key if page.more else newest)
         if page.more and page.last is not None and page.last < cursor.key:
             self.generator.positions[identity] = page.last
         for problem in page.problems:
             _log.warning("%s", problem)
-        judged = [(image, _name_problem(image)) for image in page.images]
+        judged = [(image, name_problem(image)) for image in page.images]
         with self.generator.ledger.begin() as connection:
             claimed = queue.claim(connection, self.scoring, search.name, self.priority, judged)
             at_end = not page.more or (last == cursor.key and cursor.at_end)
@@ -270,14 +287,13 @@ class _Turn:
             _log.info("batch %s (%s): %d images claimed%s", claimed.batch, search.name, claimed.claimed, refused_counts(claimed.refused))
         return page
 
+    def _warn_gone_back(self, search: Search, newest: int, read_to: int) -> None:
+        """Say, once, that what comes next may bear numbers that the search takes for read."""
+        if newest < read_to - LOOK_BACK and search.name not in self.generator.gone_back:
+            self.generator.gone_back.add(search.name)
+            ask = "was it restored from a backup? Then `crystal-search work-generator --once --rescan` reads from the beginning"
+            _log.warning("search %r has read up to INSPECTID %d, XtalTrak ends at %d: %s", search.name, read_to, newest, ask)
+
 
 def _priority(search: Search) -> int:
     return REALTIME_PRIORITY if search.priority == "realtime" else ARCHIVE_PRIORITY
-
-
-def _name_problem(image: InspectionImage) -> str | None:
-    try:
-        read_name(image.image_name, image.drop)
-    except RefusedImageError as error:
-        return str(error)
-    return None

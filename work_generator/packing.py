@@ -17,7 +17,7 @@ from crystal_search.ledger import images as queue
 from crystal_search.ledger.images import Batch, OpenUnit, QueuedImage
 from crystal_search.ledger.leases import LEASE_SECONDS
 from crystal_search.ledger.schema import WorkUnitState
-from work_generator.files import MAX_IMAGE_BYTES, BareFile, ImageStore, RefusedImageError, read_name
+from work_generator.files import MAX_IMAGE_BYTES, MISSING, BareFile, ImageStore, RefusedImageError, read_name
 
 _log = logging.getLogger("work-generator")
 
@@ -37,7 +37,11 @@ class _Packed:
 
 @dataclass(slots=True)
 class Packer:
-    """Packs and submits what ``owner`` has leased, while ``may_go_on``."""
+    """Packs and submits what ``owner`` has leased, while ``may_go_on``.
+
+    ``none_there`` is called when of all images that are looked at together no file is there, before one is refused: it raises
+    ``TryAgainLater`` where that tells of the image root, not of the images.
+    """
 
     ledger: Ledger
     grid: Grid
@@ -45,6 +49,7 @@ class Packer:
     owner: str
     um_per_px: Mapping[str, float]
     may_go_on: Callable[[], bool]
+    none_there: Callable[[], None] = lambda: None
     _renewed: float = field(default_factory=time.monotonic)
 
     def start(self, batch: Batch, images_per_unit: int, units: int, most: int | None = None) -> list[OpenUnit]:
@@ -56,6 +61,7 @@ class Packer:
             waiting = queue.claimed_images(connection, batch, images_per_unit * units)
         reasons: dict[int, str] = {}
         groups = list(self._groups(waiting, images_per_unit, reasons))[:units]
+        self._check_missing(waiting, reasons)
         with self.ledger.begin() as connection:
             if not queue.take_batch(connection, batch, self.owner):
                 return []
@@ -147,9 +153,14 @@ class Packer:
             total += len(file.content)
             travelling.append(travels)
             contents[travels.file] = file.content
+        self._check_missing(assigned, reasons)
         sha256 = self.store.pack(_manifest(unit, travelling), contents) if travelling else None
         _log.info("%s: %d images, %.1f MB%s", unit.name, len(travelling), total / 2**20, refused_counts(reasons.values()))
         return _Packed(unit, sha256, reasons, too_many)
+
+    def _check_missing(self, looked_at: Sequence[QueuedImage], reasons: Mapping[int, str]) -> None:
+        if looked_at and all(reasons.get(image.id) == MISSING for image in looked_at):
+            self.none_there()
 
     def _traveller(self, image: QueuedImage) -> tuple[WorkImage, BareFile]:
         """An image as it stands in the manifest, and its bytes. Raises ``RefusedImageError``."""

@@ -66,7 +66,7 @@ class Archive:
     report: Report = field(init=False)
 
     def __post_init__(self) -> None:
-        self.part = min(PART, max(64, self.images // 3))
+        self.part = min(PART, max(64, -(-self.images // 3)))
         self.settings = settings_of(self.folder, self.part)
         self._begun, self._others = time.monotonic(), Others()
         self._measured = Measured()

@@ -59,7 +59,7 @@ def viewer(images: int, users: int, repeats: int, work: Path | None, json_file: 
 
 def _measure(folder: Path, images: int, users: int, repeats: int) -> dict[str, Any]:
     file = folder / "crystal-search.toml"
-    write_atomically(file, b'[paths]\nstate = "state"\nimages = "images"\n')
+    write_atomically(file, b'[paths]\nstate = "state"\nimages = "images"\n[viewer]\nthumbnails_ahead = false\n')
     settings = load_settings(file)
     click.echo("drawing a plate of 288 images", err=True)
     make_plate(settings)

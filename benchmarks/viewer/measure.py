@@ -110,6 +110,8 @@ def browser_times(address: str, sign_in: str) -> dict[str, float] | None:
         "--headless",
         "--no-sandbox",
         "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",

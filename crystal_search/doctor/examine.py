@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from crystal_search import settings
-from crystal_search.doctor import images, score_table, tables
+from crystal_search.doctor import images, score_table, tables, viewer_account
 from crystal_search.doctor.dictionary import Dictionary
 from crystal_search.doctor.findings import Finding, Severity, error, ok, warning
 from crystal_search.errors import CrystalSearchError, TryAgainLater
@@ -18,7 +18,13 @@ _Check = tuple[str, Callable[[], Iterator[Finding]]]
 def examine(configured: settings.Settings) -> list[Finding]:
     """Everything that can be looked at; what can not be asked is a finding of its own, and nothing is changed."""
     section = configured.xtaltrak
-    findings = _run([("password", lambda: _password_file(section)), ("image root", lambda: images.image_root(configured.paths.images))])
+    findings = _run(
+        [
+            ("password", lambda: _password_file(section.password_file)),
+            ("password", lambda: _password_file(configured.viewer.password_file)),
+            ("image root", lambda: images.image_root(configured.paths.images)),
+        ]
+    )
     try:
         xtaltrak = open_xtaltrak(section)
     except CrystalSearchError as failure:
@@ -26,7 +32,9 @@ def examine(configured: settings.Settings) -> list[Finding]:
     with xtaltrak:
         findings += examine_database(section, xtaltrak, configured.paths.images)
         own = ("own tables", lambda: tables.own_tables(configured.finalizer, xtaltrak, Dictionary(xtaltrak)))
-        return findings if any(found.severity is Severity.AWAY for found in findings) else [*findings, *_run([own])]
+        if not any(found.severity is Severity.AWAY for found in findings):
+            findings += _run([own])
+    return findings + list(viewer_account.viewer_account(section, configured.viewer))
 
 
 def examine_database(section: settings.XtalTrak, xtaltrak: XtalTrak, image_root: Path) -> list[Finding]:
@@ -82,7 +90,6 @@ def _failed(check: str, failure: CrystalSearchError) -> list[Finding]:
     return [error(check, line, "see the line itself", forbids_writing=True) for line in str(failure).splitlines()]
 
 
-def _password_file(section: settings.XtalTrak) -> Iterator[Finding]:
-    path = section.password_file
+def _password_file(path: Path | None) -> Iterator[Finding]:
     if path is not None and path.exists() and path.stat().st_mode & 0o077:
         yield warning("password", f"{path}: others than its owner may read it", f"chmod 600 {path}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from crystal_search.crystaltrak_names import MalformedNameError, parse_image_name
@@ -32,17 +32,11 @@ def image_root(root: Path) -> Iterator[Finding]:
 
 def sample(xtaltrak: XtalTrak, root: Path) -> Iterator[Finding]:
     """Rows spread evenly over the keys, each with its file."""
-    ((last,),) = xtaltrak.query("doctor_last_inspection")
-    if last is None:
+    found, odd = _rows(xtaltrak)
+    if not (found or odd):
         yield warning("images", "XtalTrak has no image yet", "nothing is scored until it has; is xtaltrak.names I_IMAGES right?")
         return
-    found: dict[Key, InspectionImage] = {}
-    odd: list[str] = []
-    for number in range(SAMPLE):
-        page = xtaltrak.find_images(_ALL, Key(int(last) * number // (SAMPLE - 1), "") if number else START, 1)
-        found |= {Key(image.inspection_id, image.image_name): image for image in page.images}
-        odd += page.problems
-    trouble = [*odd, *(line for image in found.values() if (line := _mismatch(image, root)))]
+    trouble = [*odd, *(line for image in found if (line := _mismatch(image, root)))]
     looked_at = len(found) + len(odd)
     if not trouble:
         yield ok("images", f"{looked_at} rows from all over XtalTrak, each with its file")
@@ -58,6 +52,31 @@ def sample(xtaltrak: XtalTrak, root: Path) -> Iterator[Finding]:
             f"{len(trouble)} of {looked_at} rows have no file, for example {trouble[0]}",
             "they are refused one by one, the rest is scored",
         )
+
+
+def is_image_root(xtaltrak: XtalTrak, root: Path) -> bool:
+    """Whether ``root`` knows any of the rows' plates: not the place of a file server that is away, in which something lies by chance.
+
+    A plate's folder is enough, for old images may be deleted; but not one whose links lead nowhere.
+    """
+    return any(_is_known(image, root / image.drop.barcode) for image in _rows(xtaltrak)[0])
+
+
+def _is_known(image: InspectionImage, plate: Path) -> bool:
+    path = plate / str(image.inspection.number) / image.image_name
+    return plate.is_dir() and (path.is_file() or not path.is_symlink())
+
+
+def _rows(xtaltrak: XtalTrak) -> tuple[Collection[InspectionImage], list[str]]:
+    """Images spread evenly over the keys, and a line for each row that makes no sense."""
+    ((last,),) = xtaltrak.query("doctor_last_inspection")
+    found: dict[Key, InspectionImage] = {}
+    odd: list[str] = []
+    for number in range(SAMPLE if last is not None else 0):
+        page = xtaltrak.find_images(_ALL, Key(int(last) * number // (SAMPLE - 1), "") if number else START, 1)
+        found |= {Key(image.inspection_id, image.image_name): image for image in page.images}
+        odd += page.problems
+    return found.values(), odd
 
 
 def _mismatch(image: InspectionImage, root: Path) -> str | None:

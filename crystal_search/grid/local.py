@@ -51,7 +51,12 @@ _STOP_SECONDS = 10.0
 _LOG_TAIL = 4096
 _REASON_LENGTH = 500
 #: A client needs no database.
-_SECRETS = {"CRYSTAL_SEARCH_LEDGER_URL", "CRYSTAL_SEARCH_ORACLE_PASSWORD"}
+_SECRETS = {
+    "CRYSTAL_SEARCH_LEDGER_URL",
+    "CRYSTAL_SEARCH_ORACLE_PASSWORD",
+    "CRYSTAL_SEARCH_ORACLE_WALLET_PASSWORD",
+    "CRYSTAL_SEARCH_VIEWER_PASSWORD",
+}
 
 #: How a client ends that did nothing wrong: stopped with its machine, by its volunteer, or for want of memory.
 _INTERRUPTED = {EXIT_TRY_LATER, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}

@@ -37,11 +37,12 @@ def search_sha256(search: Search, protect: Protect) -> str:
 
 def read_cursor(connection: Connection, scoring: int, search: str) -> Key | None:
     """The key up to which the search has been read; None when it is new."""
-    found = _cursor(connection, scoring, search)
+    found = find_cursor(connection, scoring, search)
     return None if found is None else found.key
 
 
-def _cursor(connection: Connection, scoring: int, search: str) -> Cursor | None:
+def find_cursor(connection: Connection, scoring: int, search: str) -> Cursor | None:
+    """How far the search has been read; None when it is new."""
     columns = (cursors.c.inspection_id, cursors.c.image_name, cursors.c.at_end)
     row = connection.execute(select(*columns).where(_is_cursor(scoring, search))).one_or_none()
     return None if row is None else Cursor(Key(row.inspection_id, row.image_name), bool(row.at_end))
@@ -55,7 +56,7 @@ def take_cursor(connection: Connection, scoring: int, search: str, owner: str) -
     """How far the search has been read, for ``owner`` to read on; None while somebody else does."""
     start = {"scoring_id": scoring, "search_sha256": search, "inspection_id": START.inspection_id, "image_name": START.image_name}
     connection.execute(insert_if_new(connection, cursors), start)
-    return _cursor(connection, scoring, search) if leases.take(connection, cursors, _is_cursor(scoring, search), owner) else None
+    return find_cursor(connection, scoring, search) if leases.take(connection, cursors, _is_cursor(scoring, search), owner) else None
 
 
 def move_cursor(connection: Connection, scoring: int, search: str, key: Key, at_end: bool = False, owner: str | None = None) -> None:

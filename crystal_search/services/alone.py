@@ -6,7 +6,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -29,10 +29,11 @@ def only_instance(state: Path, name: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "it is just starting"
+            holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "it has left no name"
             raise TryAgainLater(f"another {name} runs already ({holder}), and one at a time may: stop it first, or let it work") from None
         os.ftruncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()} since {datetime.now():%Y-%m-%d %H:%M}\n".encode(), 0)
+        with suppress(OSError):  # the disk is full: the lock holds without a name
+            os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()} since {datetime.now():%Y-%m-%d %H:%M}\n".encode(), 0)
         yield
     finally:
         os.close(handle)

@@ -106,13 +106,13 @@ class XtalTrak(ABC):
         return self._texts[name]
 
 
-def open_xtaltrak(section: settings.XtalTrak) -> XtalTrak:
-    """Open the XtalTrak of the settings.
+def open_xtaltrak(section: settings.XtalTrak, account: settings.Viewer | None = None) -> XtalTrak:
+    """Open the XtalTrak of the settings; in Oracle with the viewer's ``account`` for people's scores where it is given.
 
     Raises ``SettingsError`` when the mapping of names or the way to the database is wrong or there is no embedded XtalTrak,
     ``TryAgainLater`` when it is away.
     """
-    xtaltrak = _open(section)
+    xtaltrak = _open(section, account)
     if section.queries_per_second is None and section.rows_per_second is None:
         return xtaltrak
     from crystal_search.xtaltrak.throttle import ThrottledXtalTrak, throttle_of  # it is an XtalTrak too
@@ -120,11 +120,11 @@ def open_xtaltrak(section: settings.XtalTrak) -> XtalTrak:
     return ThrottledXtalTrak(xtaltrak, throttle_of(section.queries_per_second, section.rows_per_second))
 
 
-def _open(section: settings.XtalTrak) -> XtalTrak:
+def _open(section: settings.XtalTrak, account: settings.Viewer | None) -> XtalTrak:
     if section.dialect == "oracle":
         from crystal_search.xtaltrak.oracle import open_oracle  # its driver is an extra
 
-        return open_oracle(section)
+        return open_oracle(section, account)
     from crystal_search.xtaltrak.sqlite import open_sqlite_file
 
     return open_sqlite_file(section)

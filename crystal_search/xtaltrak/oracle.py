@@ -161,10 +161,10 @@ def _bound(sql: str, params: Params) -> dict[str, Any]:
     return {name: params[name] for name in _BIND.findall(sql)}
 
 
-def open_oracle(section: settings.XtalTrak) -> OracleXtalTrak:
-    """A connection of the program's pool. Raises as ``open_xtaltrak`` does."""
+def open_oracle(section: settings.XtalTrak, account: settings.Viewer | None = None) -> OracleXtalTrak:
+    """A connection of the program's pool of that account. Raises as ``open_xtaltrak`` does."""
     names = resolve_names(section.names)
-    login = login_of(section)
+    login = login_of(section, account)
     connection: Any = pool_of(login).acquire()
     server = connection.driver_connection.version
     if int(server.split(".")[0]) < 11:
@@ -176,5 +176,5 @@ def open_oracle(section: settings.XtalTrak) -> OracleXtalTrak:
         section.scorer,
         version=f"Oracle {server}, {driver_version(login.thick)}",
         errors=driver_errors(),
-        explain=lambda error, doing: explain_oracle(error, login.what, doing),
+        explain=lambda error, doing: explain_oracle(error, login.what, doing, login.settings),
     )

@@ -23,14 +23,13 @@ from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from crystal_search import settings
 from crystal_search.errors import SettingsError, TryAgainLater
 from crystal_search.xtaltrak.names import statement
-from crystal_search.xtaltrak.oracle_errors import UNKNOWN_SERVICE, codes_of, explain_oracle
+from crystal_search.xtaltrak.oracle_errors import PASSWORD_VARIABLES, UNKNOWN_SERVICE, codes_of, explain_oracle
 
 try:
     import oracledb
 except ImportError:  # the extra `oracle` is not installed
     oracledb = None
 
-PASSWORD_VARIABLE = "CRYSTAL_SEARCH_ORACLE_PASSWORD"
 WALLET_PASSWORD_VARIABLE = "CRYSTAL_SEARCH_ORACLE_WALLET_PASSWORD"
 _Connection = TypeVar("_Connection")
 _PING_MILLISECONDS = 10_000
@@ -38,7 +37,7 @@ _PING_MILLISECONDS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Where the database is and who we are there; secrets are never shown."""
+    """Where the database is and who we are there, as ``settings`` (a section) says; secrets are never shown."""
 
     user: str
     dsn: str
@@ -51,6 +50,7 @@ class Login:
     pool: int
     connect_seconds: float
     statement_seconds: float
+    settings: str = "xtaltrak"
 
     @property
     def what(self) -> str:
@@ -58,16 +58,18 @@ class Login:
         return f"XtalTrak {self.user}@{' '.join(self.dsn.split())}"
 
 
-def login_of(section: settings.XtalTrak) -> Login:
-    """The settings' login, its secrets from the environment or a file. Raises ``SettingsError``."""
-    password = os.environ.get(PASSWORD_VARIABLE) or _from_file(section.password_file)
-    if section.user and not password:
-        raise SettingsError(f"xtaltrak: no password for {section.user}: set {PASSWORD_VARIABLE} or xtaltrak.password_file")
+def login_of(section: settings.XtalTrak, account: settings.Viewer | None = None) -> Login:
+    """The settings' login, or that of the viewer's ``account``, its secrets from the environment or a file. Raises ``SettingsError``."""
+    who, name = (section, "xtaltrak") if account is None else (account, "viewer")
+    variable = PASSWORD_VARIABLES[name]
+    password = os.environ.get(variable) or _from_file(who.password_file, name)
+    if who.user and not password:
+        raise SettingsError(f"{name}: no password for {who.user}: set {variable} or {name}.password_file")
     for key, folder in (("config_dir", section.config_dir), ("wallet", section.wallet)):
         if folder is not None and not folder.is_dir():
             raise SettingsError(f"xtaltrak.{key}: {folder}: no such folder")
     return Login(
-        user=section.user,
+        user=who.user,
         dsn=section.dsn,
         password=password,
         wallet_password=os.environ.get(WALLET_PASSWORD_VARIABLE, ""),
@@ -78,19 +80,20 @@ def login_of(section: settings.XtalTrak) -> Login:
         pool=section.pool,
         connect_seconds=section.connect_seconds,
         statement_seconds=section.statement_seconds,
+        settings=name,
     )
 
 
-def _from_file(path: Path | None) -> str:
+def _from_file(path: Path | None, section: str) -> str:
     if path is None:
         return ""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise SettingsError(f"xtaltrak.password_file: {path}: can not be read ({reason})") from error
+        raise SettingsError(f"{section}.password_file: {path}: can not be read ({reason})") from error
     if not lines or not lines[0]:
-        raise SettingsError(f"xtaltrak.password_file: {path}: its first line is empty")
+        raise SettingsError(f"{section}.password_file: {path}: its first line is empty")
     return lines[0]
 
 
@@ -146,7 +149,7 @@ class Pool:
         except (oracledb.Error, OSError) as error:
             if self._has_connected and UNKNOWN_SERVICE.intersection(codes_of(error)):
                 raise TryAgainLater(f"{what}: its listener does not know it yet; it starts, or was taken down; try again later") from error
-            raise explain_oracle(error, what) from error
+            raise explain_oracle(error, what, section=self._login.settings) from error
         self._has_connected = True
         return connection
 

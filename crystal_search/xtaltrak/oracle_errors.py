@@ -8,6 +8,9 @@ from crystal_search.errors import CrystalSearchError, SettingsError, TryAgainLat
 
 _CODE = re.compile(r"\b(?:ORA|DPY|DPI)-\d{4,5}\b")
 
+#: Where the password comes from, by the section of the settings that names the account.
+PASSWORD_VARIABLES = {"xtaltrak": "CRYSTAL_SEARCH_ORACLE_PASSWORD", "viewer": "CRYSTAL_SEARCH_VIEWER_PASSWORD"}
+
 #: A service that a listener does not know may belong to a database that is just starting.
 UNKNOWN_SERVICE = frozenset({"ORA-12514", "ORA-12505", "DPY-6001", "DPY-6003"})
 
@@ -19,8 +22,8 @@ _REFUSED = "the database refuses what we write; `crystal-search doctor` tells wh
 
 #: What has to be changed before it can work, by code; the first that an error names counts.
 _SETTINGS = {
-    "ORA-01017": "user name or password is wrong; check xtaltrak.user and CRYSTAL_SEARCH_ORACLE_PASSWORD or xtaltrak.password_file",
-    "ORA-01005": "the password is empty; check CRYSTAL_SEARCH_ORACLE_PASSWORD or xtaltrak.password_file",
+    "ORA-01017": "user name or password is wrong; check {section}.user and {variable} or {section}.password_file",
+    "ORA-01005": "the password is empty; check {variable} or {section}.password_file",
     "ORA-28000": "our account is locked; the DBA unlocks it",
     "ORA-28001": "our account's password has expired; the DBA sets another",
     "ORA-01045": "our account may not connect; the DBA grants CREATE SESSION",
@@ -43,7 +46,8 @@ _SETTINGS = {
     "ORA-41900": f"our account lacks a right; {_NAMES}",
     "ORA-00932": f"a column has another type than we think; {_NAMES}",
     "ORA-01722": f"a column that should hold numbers holds something else; {_NAMES}",
-    "ORA-01402": "the view ARTSCORES_OWN takes another scorer than xtaltrak.scorer; make them the same (docs/how-to/oracle.md)",
+    "ORA-01402": "the view takes no such scorer: ARTSCORES_OWN takes another scorer than xtaltrak.scorer, or PEOPLE_SCORES a name of ours; "
+    "make them fit (docs/how-to/oracle.md)",
     "ORA-16000": "the database is open for reading only; connect to the primary one",
     **dict.fromkeys(("ORA-00001", "ORA-02290", "ORA-02291", "ORA-01400", "ORA-12899", "ORA-01438", "ORA-04098"), _REFUSED),
 }
@@ -69,12 +73,15 @@ def codes_of(error: BaseException) -> list[str]:
     return _CODE.findall(str(error))
 
 
-def explain_oracle(error: Exception, what: str, doing: str = "") -> CrystalSearchError:
-    """The one line that ``error`` of Oracle's driver means for the database ``what``; ``doing`` is the statement that met it."""
+def explain_oracle(error: Exception, what: str, doing: str = "", section: str = "xtaltrak") -> CrystalSearchError:
+    """The one line that ``error`` of Oracle's driver means for the database ``what``; ``doing`` is the statement that met it, ``section``
+    the part of the settings that names our account.
+    """
     codes = codes_of(error)
     detail = _one_line(error)
     where = f"{what}, {doing}" if doing else what
     if meaning := next((_SETTINGS[code] for code in codes if code in _SETTINGS), None):
+        meaning = meaning.replace("{section}", section).replace("{variable}", PASSWORD_VARIABLES[section])
         return SettingsError(f"{where}: {meaning} ({detail})")
     if meaning := next((_PASSING[code] for code in codes if code in _PASSING), None):
         return TryAgainLater(f"{where}: {meaning} ({detail}); try again later")

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 import msgspec
 
-from crystal_search.errors import UsageError
-from crystal_search.xtaltrak import XtalTrak
+from crystal_search import settings
+from crystal_search.errors import SettingsError, UsageError
+from crystal_search.xtaltrak import XtalTrak, open_xtaltrak
 from crystal_search.xtaltrak.scores import ScoreRow, next_ids
 
 #: As long as SCOREDBY may be.
@@ -25,10 +26,32 @@ def checked_scorer(person: str, our_scorer: str) -> str:
     return name
 
 
+def check_account(section: settings.XtalTrak, viewer: settings.Viewer) -> None:
+    """Raises ``SettingsError`` where people may score into Oracle and no account of the viewer's own is there for it (rule 8)."""
+    if section.dialect != "oracle" or not viewer.scoring:
+        return
+    if not viewer.user:
+        raise SettingsError(
+            "viewer.user is missing: people's scores go into Oracle through an account of the viewer's own; "
+            "`crystal-search dba-script --viewer NAME` prints what the DBA runs for it (docs/how-to/viewer.md)"
+        )
+    if viewer.user.casefold() == section.user.casefold():
+        raise SettingsError(
+            f"viewer.user is {viewer.user}, as xtaltrak.user: people's scores need an account that can write nothing else, "
+            "and looking one that can not write them (docs/how-to/viewer.md)"
+        )
+
+
+def open_for_people(section: settings.XtalTrak, viewer: settings.Viewer) -> XtalTrak:
+    """XtalTrak as people's scores are written: in Oracle through the viewer's own account. Raises as ``open_xtaltrak``."""
+    check_account(section, viewer)
+    return open_xtaltrak(section, viewer)
+
+
 class PeopleScores:
     """Writes rows of people, each only with that person's name in the statement itself.
 
-    ``xtaltrak`` should be opened with an account of its own, which writes the view of people's rows and nothing else. Every call raises
+    ``xtaltrak`` is what ``open_for_people`` opens: its account writes the view of people's rows and nothing else. Every call raises
     ``TryAgainLater`` when the database is away; the importer's lock on the table is waited for.
     """
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from crystal_search import settings
 from crystal_search.databases import explain_sqlite, open_sqlite
-from crystal_search.errors import SettingsError
+from crystal_search.errors import SettingsError, TryAgainLater
 from crystal_search.xtaltrak import Params, Row, XtalTrak
 from crystal_search.xtaltrak.names import resolve_names
 
@@ -20,6 +21,10 @@ _PEOPLE_VIEW = ("create_people_scores", "create_people_scores_insert", "create_p
 
 #: The tables of our own.
 _OWN_TABLES = ("create_artscores", "create_artscores_index", "create_artscore_regions", "create_artscore_pictures")
+
+
+#: The files that this program has opened: one that vanishes is away, and no mistake in the settings.
+_opened: set[Path] = set()
 
 
 class SqliteXtalTrak(XtalTrak):
@@ -107,12 +112,18 @@ class SqliteXtalTrak(XtalTrak):
 
 
 def open_sqlite_file(section: settings.XtalTrak) -> SqliteXtalTrak:
-    """Open the embedded XtalTrak of the settings. Raises ``SettingsError`` when there is none, and as ``connect_sqlite`` does."""
+    """Open the embedded XtalTrak of the settings. Raises ``SettingsError`` when there is none, ``TryAgainLater`` when it was there before,
+    and as ``connect_sqlite`` does.
+    """
     if not section.database.is_file():
+        if section.database in _opened:
+            raise TryAgainLater(f"XtalTrak {section.database}: is not there any more; is its disk mounted? Try again later")
         raise SettingsError(
             f"xtaltrak.database: {section.database}: no embedded XtalTrak there; `crystal-search load FOLDER` makes one from images"
         )
-    return connect_sqlite(section)
+    found = connect_sqlite(section)
+    _opened.add(section.database)
+    return found
 
 
 def connect_sqlite(section: settings.XtalTrak) -> SqliteXtalTrak:

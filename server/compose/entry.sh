@@ -11,4 +11,8 @@ if [ -r "$secrets/xtaltrak/oracle_password" ]; then
   CRYSTAL_SEARCH_ORACLE_PASSWORD=$(cat "$secrets/xtaltrak/oracle_password")
   export CRYSTAL_SEARCH_ORACLE_PASSWORD
 fi
+if [ "${1:-}" = serve ] && [ -r "$secrets/xtaltrak/viewer_password" ]; then
+  CRYSTAL_SEARCH_VIEWER_PASSWORD=$(cat "$secrets/xtaltrak/viewer_password")
+  export CRYSTAL_SEARCH_VIEWER_PASSWORD
+fi
 exec crystal-search "$@"

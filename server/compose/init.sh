@@ -39,8 +39,8 @@ done
 
 if [ "${1:-}" = set ]; then
   case ${2:-} in
-    xtaltrak/oracle_password | volunteer/account_key) ;;
-    *) fail "set xtaltrak/oracle_password or set volunteer/account_key, not '${2:-}'" ;;
+    xtaltrak/oracle_password | xtaltrak/viewer_password | volunteer/account_key) ;;
+    *) fail "set xtaltrak/oracle_password, xtaltrak/viewer_password or volunteer/account_key, not '${2:-}'" ;;
   esac
   # The end of a line that an editor or echo leaves is no part of a password.
   value=$(cat)

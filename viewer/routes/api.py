@@ -38,7 +38,7 @@ class DropImage(_Body):
 
 class NewScores(_Body):
     action: Annotated[str, Field(max_length=36)]
-    score: Annotated[str, Field(max_length=2)]
+    score: Annotated[str, Field(max_length=10)]  # as long as a code of the settings may be
     drops: Annotated[list[DropImage], Field(min_length=1, max_length=MOST_DROPS)]
     known: Annotated[list[int], Field(max_length=20_000)] = []
 

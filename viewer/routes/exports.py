@@ -65,7 +65,7 @@ def report(request: Request, viewer: TheViewer, visitor: TheVisitor, barcode: st
         "drops": drops,
         "likeliest": crystals[:12],
         "pictures": exports.thumbnails_inline(viewer.lab, viewer.pictures, view),
-        "classes": [row for row in CLASSES if row.name != "rim"],
+        "classes": [(row, viewer.lab.codes.of(row.name)) for row in CLASSES if row.name != "rim"],
         "css": report_css(),
         "made": datetime.now().isoformat(sep=" ", timespec="minutes"),
         "person": visitor.person.name,

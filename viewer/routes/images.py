@@ -13,7 +13,7 @@ from viewer.app import TheViewer, TheVisitor
 from viewer.errors import NotFound
 from viewer.evaluations import all_artscores_of, counting
 from viewer.pictures import image_folder, picture
-from viewer.plate_view import plate_view
+from viewer.plate_view import inspection_drops
 from viewer.plates import find_plate
 from viewer.scoring import check_image
 
@@ -26,18 +26,18 @@ _SHOWN = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 
 
 @router.get("/sheets/{barcode}/{number}/{version}.jpg")
-def sheet(viewer: TheViewer, visitor: TheVisitor, barcode: str, number: int, version: str) -> FileResponse:
+def sheet(viewer: TheViewer, visitor: TheVisitor, barcode: str, number: int, version: str) -> Response:
     """Many drops of one inspection in one picture."""
     plate = find_plate(viewer.lab, visitor.person, barcode)
     folder = image_folder(viewer.lab.settings.paths.images, barcode, number)
     tiles = viewer.tiles(version) if re.fullmatch(r"[0-9a-f]{40}", version) else None
     if tiles is None:  # the viewer was started anew, or the page is an old one
-        _, sheets = plate_view(viewer.lab, visitor.person, plate, number, False)
+        sheets = inspection_drops(viewer.lab, plate.barcode, number).sheets
         viewer.remember(sheets)
         tiles = sheets.tiles.get(version)
     if tiles is None or any(tile is not None and tile.path.parent != folder for tile in tiles):
         raise NotFound("the images of this plate have changed: reload the page")
-    return FileResponse(viewer.pictures.sheet(version, tiles), media_type="image/jpeg", headers=_FOR_EVER)
+    return Response(viewer.pictures.sheet(version, tiles), media_type="image/jpeg", headers=_FOR_EVER)
 
 
 @router.get("/images/{inspection_id}/{kind}/{name}")
@@ -59,13 +59,13 @@ def image(
     if kind == "original" and shown:
         return FileResponse(file.path, media_type=shown, headers=headers)
     copy = viewer.pictures.thumbnail(file) if kind == "thumbnail" else viewer.pictures.screen(file)
-    return FileResponse(copy, media_type="image/jpeg", headers=headers)
+    return Response(copy, media_type="image/jpeg", headers=headers)
 
 
 def _overlay(viewer: TheViewer, inspection_id: int, name: str) -> bytes:
     """The picture that the volunteer drew, from the result's archive."""
     with viewer.lab.ledger.read() as connection:
-        every = [art for art in all_artscores_of(connection, [inspection_id]) if art.image_name == name]
+        every = [art for art in all_artscores_of(connection, viewer.lab.codes, [inspection_id]) if art.image_name == name]
     art = counting(every)
     if art is None or art.work_unit is None or art.public_id is None:
         raise NotFound("there is no result of this image")

@@ -26,9 +26,7 @@ def _page(request: Request, viewer: TheViewer, visitor: Visitor | None, page: st
         "page": page,
         "may_score": may_score,
         "access": viewer.gate.access,
-        "classes": [
-            (row, viewer.lab.settings.xtaltrak.score_codes.of(row.name), CLASS_KEYS[row.name]) for row in CLASSES if row.name in CLASS_KEYS
-        ],
+        "classes": [(row, viewer.lab.codes.of(row.name), CLASS_KEYS[row.name]) for row in CLASSES if row.name in CLASS_KEYS],
     }
     answer: Response = TEMPLATES.TemplateResponse(request, f"{page}.html", content | more)
     if visitor is not None and visitor.new_token:

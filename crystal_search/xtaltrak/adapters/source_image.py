@@ -41,6 +41,10 @@ class SourceImage:
         """The CrystalTrak name: a name that says the same already is kept. Raises ``SkippedError``."""
         if kept := self._own_name():
             return kept
+        if not re.fullmatch("[A-Za-z0-9]{1,32}", self.drop.barcode):
+            raise SkippedError(f"{self.where}: barcode {self.drop.barcode!r} is not 1 to 32 letters and digits")
+        if "_" in self.profile:
+            raise SkippedError(f"{self.where}: profile {self.profile!r} has a _ in it, which separates the fields of CrystalTrak's names")
         fields = (
             self.origin[0],
             _NOTHING,

@@ -5,8 +5,8 @@ import { day, h, percent } from "./dom.js";
 
 const GROUPS = [["crystal", "Crystals"], ["precipitate", "Precipitate"], ["other", "Other"], ["clear", "Clear"]];
 
-/** The twelve classes by group, each with its key. */
-export function scoreButtons(onScore, current) {
+/** The twelve classes by group, each with its key, and the way back. */
+export function scoreButtons(onScore, current, onUndo) {
   if (!mayScore) return h("p", { class: "muted small" }, "Looking only: scoring is off, or your role does not allow it.");
   return h("div", { class: "score-buttons", role: "group", "aria-label": "Your score" },
     GROUPS.map(([group, title]) => h("div", { class: `score-group g-${group}` }, h("h3", {}, title),
@@ -14,7 +14,8 @@ export function scoreButtons(onScore, current) {
         h("button", {
           type: "button", class: `score k-${row.name}${current === row.score ? " chosen" : ""}`, data: { score: row.score },
           "aria-pressed": String(current === row.score), onclick: () => onScore(row),
-        }, h("kbd", {}, row.key), h("span", { class: "swatch" }), h("span", { class: "what" }, short(row)), h("small", {}, row.score))))));
+        }, h("kbd", {}, row.key), h("span", { class: "swatch" }), h("span", { class: "what" }, short(row)), h("small", {}, row.score))))),
+    h("button", { type: "button", class: "quiet undo", onclick: onUndo }, h("kbd", {}, "u"), " Undo my last"));
 }
 
 const order = (row) => "1234567890cf".indexOf(row.key);
@@ -36,7 +37,7 @@ export function artCard(drop, onWrong) {
   return h("section", { class: `evaluation ${art.class ? `k-${art.class}` : ""}` },
     h("h3", {}, "ARTscore"),
     h("p", { class: "verdict" }, h("span", { class: "swatch" }), h("b", {}, art.score ? `${art.score} ${art.title}` : art.title),
-      art.probability !== null ? ` ${percent(art.probability)}` : ""),
+      art.probability !== null ? h("span", { class: "share" }, percent(art.probability)) : null),
     art.crystal !== null ? meter("some crystal", art.crystal) : null,
     h("p", { class: "muted small" }, [art.model, art.scoredAt ? `${art.scoredAt} UTC` : null, drop.inXtalTrak ? "in XtalTrak" : art.score ? "not in XtalTrak" : null,
       art.reason].filter(Boolean).join(" · ")),

@@ -8,7 +8,7 @@ import { looked } from "./seen.js";
 import { Stage } from "./stage.js";
 import { newest } from "./tiles.js";
 
-const stage = new Stage($("stage"));
+const stage = new Stage($("stage"), (by) => go(by));
 const ready = new Map();
 let drop = null;
 /** The drop that one has asked for; it is shown as soon as it is there. */
@@ -118,9 +118,9 @@ function showHead() {
       toggleButton("o", "Regions", () => stage.overlay, toggleOverlay), toggleButton("d", "Drop", () => stage.outline, toggleOutline),
       toggleButton("m", "Measure", () => stage.measuring, toggleMeasure),
       drop.course.length > 1 ? toggleButton("k", "Change", () => comparing !== null, compareNext) : null),
-    at >= 0 ? h("span", { class: "muted" }, `${at + 1} of ${list.ids.length}`) : null,
-    h("button", { type: "button", class: "quiet", onclick: () => go(-1), "aria-label": "Previous drop" }, "←"),
-    h("button", { type: "button", class: "quiet", onclick: () => go(1), "aria-label": "Next drop" }, "→"));
+    h("span", { class: "turn" }, at >= 0 ? h("span", { class: "muted" }, `${at + 1} of ${list.ids.length}`) : null,
+      h("button", { type: "button", class: "quiet", onclick: () => go(-1), "aria-label": "Previous drop" }, "←"),
+      h("button", { type: "button", class: "quiet", onclick: () => go(1), "aria-label": "Next drop" }, "→")));
 }
 
 function toggleButton(key, title, isOn, act) {
@@ -143,7 +143,7 @@ function showPanel() {
   const before = previous();
   const changed = before && before.art && drop.art && before.art.title !== drop.art.title ? `Since #${before.number}: ${before.art.title} → ${drop.art.title}` : null;
   fill($("panel"),
-    scoreButtons(scoreNow, said?.mine ? said.score : null), changed ? h("p", { class: "earlier" }, h("b", {}, changed)) : null,
+    scoreButtons(scoreNow, said?.mine ? said.score : null, undo), changed ? h("p", { class: "earlier" }, h("b", {}, changed)) : null,
     artCard(drop, callWrong), peopleCard(drop), classBars(image),
     drop.others.length ? h("details", { class: "evaluation" }, h("summary", {}, `${drop.others.length} other scorings`),
       h("ul", { class: "people" }, drop.others.map((art) => h("li", { class: art.class ? `k-${art.class}` : "" }, h("span", { class: "swatch" }), `${art.score ?? ""} ${art.title} `,

@@ -24,12 +24,17 @@ let selected = new Set();
 let groups = new Set();
 let advance = kept("advance", true);
 let sheets = null;
+/** Counts the questions: the answers to two come in any order. */
+let asked = 0;
 
 // ---- loading -------------------------------------------------------------------------------------------------------
 
 async function load() {
   grid.setAttribute("aria-busy", "true");
-  plate = await api(`${base}?blind=${isBlind()}`);
+  const mine = ++asked;
+  const answer = await api(`${base}?blind=${isBlind()}`);
+  if (mine !== asked) return;
+  plate = answer;
   byId = new Map(plate.drops.map((drop) => [drop.id, drop]));
   sheets = sheetLoader(plate);
   showInspections();
@@ -40,6 +45,7 @@ async function load() {
   choose(byId.get(wanted) ?? (byId.has(chosen?.id) ? byId.get(chosen.id) : visible[0]), { focus: document.activeElement === document.body });
   change(`${base}/opened`, {}).catch(() => {});
   const earlier = await api(`${base}/earlier?blind=${isBlind()}`).catch(() => ({}));
+  if (mine !== asked) return;
   for (const drop of plate.drops) {
     drop.earlier = earlier[`${drop.column}.${drop.row}.${drop.subwell}`] ?? [];
     if (drop.earlier.length) paintTile(tiles.get(drop.id), drop);
@@ -196,6 +202,11 @@ function clearSelected() {
   paintSelected();
 }
 
+function chooseNone() {
+  clearSelected();
+  showPanel();
+}
+
 function step(by, extend) {
   if (!visible.length) return;
   if (extend) anchor ??= chosen;
@@ -219,11 +230,33 @@ function climb(direction, extend) {
   if (best) choose(best.drop, { extend });
 }
 
+// A finger has no Ctrl: held on a drop for a moment it chooses it, and the next taps choose more.
+const HELD = 450;
+let holding = 0;
+let held = false;
+
+grid.addEventListener("pointerdown", (event) => {
+  const tile = event.target.closest(".tile");
+  held = false;
+  clearTimeout(holding);
+  if (event.pointerType !== "touch" || !event.isPrimary || !tile) return;
+  holding = setTimeout(() => {
+    held = true;
+    toggleSelected(byId.get(Number(tile.dataset.id)));
+  }, HELD);
+});
+for (const name of ["pointerup", "pointercancel", "pointerleave"]) grid.addEventListener(name, () => clearTimeout(holding));
+grid.addEventListener("contextmenu", (event) => { if (held) event.preventDefault(); });
+
 grid.addEventListener("click", (event) => {
   const tile = event.target.closest(".tile");
   if (!tile) return;
+  if (held) {
+    held = false;
+    return;
+  }
   const drop = byId.get(Number(tile.dataset.id));
-  if (event.ctrlKey || event.metaKey) toggleSelected(drop);
+  if (event.ctrlKey || event.metaKey || (event.pointerType === "touch" && selected.size)) toggleSelected(drop);
   else if (event.shiftKey) {
     anchor ??= chosen;
     choose(drop, { extend: true });
@@ -260,10 +293,11 @@ function showPanel() {
       : h("img", { src: imageUrl(drop.id, "screen", drop.image), alt: `Drop ${drop.label}`, decoding: "async" }));
   fill($("panel"),
     h("div", { class: "panel-head" }, h("h2", {}, many ? `${selected.size} drops` : drop.label), h("span", { class: "grow" }),
+      selected.size ? h("button", { type: "button", class: "quiet", id: "choose-none", onclick: chooseNone, title: "Choose none (Esc)" }, "Choose none") : null,
       h("button", { type: "button", class: "main small", onclick: openDrop }, "Open ", h("kbd", {}, "Enter"))),
     picture,
     drop.earlier?.length ? h("p", { class: "earlier" }, "Crystals at ", drop.earlier.map((hit) => h("a", { href: `/drops/${hit.id}` }, `#${hit.number} (${hit.by})`))) : null,
-    scoreButtons((row) => scoreNow(row), said?.mine ? said.score : null),
+    scoreButtons((row) => scoreNow(row), said?.mine ? said.score : null, undo),
     many ? null : artCard(drop, callWrong), many ? null : peopleCard(drop));
   dwell(drop);
 }
@@ -401,7 +435,7 @@ keys([
         "Shift+ArrowLeft": () => step(-1, true), "Shift+ArrowRight": () => step(1, true), "Shift+ArrowUp": () => climb(-1, true),
         "Shift+ArrowDown": () => climb(1, true), " ": () => chosen && toggleSelected(chosen),
       }],
-      ["Esc", "choose none", { Escape: () => { clearSelected(); showPanel(); } }],
+      ["Esc", "choose none", { Escape: chooseNone }],
     ],
   },
   {

@@ -3,10 +3,14 @@
 import { h, imageUrl } from "./dom.js";
 
 const MOST = 16;
+/** px that a finger goes sideways, with all of the image in sight, to mean the next drop. */
+const SWIPE = 70;
 
 export class Stage {
-  constructor(box) {
+  /** `onSwipe(by)`: a finger went over an image that is all in sight, to the left (1) or to the right (-1). */
+  constructor(box, onSwipe = () => {}) {
     this.box = box;
+    this.onSwipe = onSwipe;
     this.image = h("img", { class: "main-image", alt: "", draggable: "false" });
     this.other = h("img", { class: "other-image", alt: "", draggable: "false", hidden: true });
     this.svg = h("svg:svg", { class: "regions", "aria-hidden": "true" });
@@ -105,6 +109,7 @@ export class Stage {
 
   layout() {
     if (!this.shown?.width) return;
+    this.box.classList.toggle("zoomed", this.zoom > 1.01);
     const scale = this.scale() * this.zoom;
     const width = this.shown.width * scale;
     const height = this.shown.height * scale;
@@ -204,6 +209,7 @@ export class Stage {
       if (!this.shown?.width || event.button > 0) return;
       this.box.setPointerCapture(event.pointerId);
       this.pointers.set(event.pointerId, event);
+      this.swipe = event.pointerType === "touch" && this.pointers.size === 1 && this.zoom <= 1.01 && !this.measuring ? event : null;
       if (this.measuring && this.pointers.size === 1) this.points = [this.point(event), this.point(event)];
     });
     this.box.addEventListener("pointermove", (event) => {
@@ -220,13 +226,25 @@ export class Stage {
       }
       this.pointers.set(event.pointerId, event);
     });
-    for (const name of ["pointerup", "pointercancel"]) this.box.addEventListener(name, (event) => this.pointers.delete(event.pointerId));
+    this.box.addEventListener("pointerup", (event) => {
+      const along = event.clientX - (this.swipe?.clientX ?? event.clientX);
+      if (Math.abs(along) > SWIPE && Math.abs(along) > 2 * Math.abs(event.clientY - this.swipe.clientY)) this.onSwipe(along < 0 ? 1 : -1);
+    });
+    for (const name of ["pointerup", "pointercancel"]) {
+      this.box.addEventListener(name, (event) => {
+        this.pointers.delete(event.pointerId);
+        this.swipe = null;
+      });
+    }
   }
 
   pinch(before, event) {
     const other = [...this.pointers.values()].find((pointer) => pointer.pointerId !== event.pointerId);
     const gap = (pointer) => Math.hypot(pointer.clientX - other.clientX, pointer.clientY - other.clientY);
     const frame = this.box.getBoundingClientRect();
+    // the image goes with the fingers: their middle has moved half as far as the one that moved
+    this.x += (event.clientX - before.clientX) / 2;
+    this.y += (event.clientY - before.clientY) / 2;
     this.zoomAt(gap(event) / Math.max(1, gap(before)), (event.clientX + other.clientX) / 2 - frame.left, (event.clientY + other.clientY) / 2 - frame.top);
   }
 }

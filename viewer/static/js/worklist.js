@@ -9,10 +9,15 @@ let found = null;
 let open = kept("worklist", "crystals");
 let tiles = [];
 let at = 0;
+/** Counts the questions: one may switch to blind and back before the first answer is there, and the answers come in any order. */
+let asked = 0;
 
 async function load() {
   fill($("list"), h("p", { class: "muted" }, "Reading the newest plates …"));
-  found = await api(`/api/worklist?blind=${isBlind()}`);
+  const mine = ++asked;
+  const answer = await api(`/api/worklist?blind=${isBlind()}`);
+  if (mine !== asked) return;
+  found = answer;
   showTabs();
   show(found.blind ? "plates" : open);
 }
