@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint client test-client test-compose test-mxnet test-viewer test-boinc test-docker test-oracle lock clean
+.PHONY: help demo test lint client test-client test-compose test-mxnet test-viewer test-boinc test-docker test-oracle test-torch lock clean
 help:
 	@echo "make demo    real and synthetic wells through the whole chain; pictures and scores in demo-output/"
 	@echo "make test    linters, type checker and every test"
@@ -53,6 +53,11 @@ test-mxnet: .venv-mxnet/.ready $(VENV)/.test-ready
 	$(PYTHON) -m venv .venv-mxnet
 	.venv-mxnet/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-mxnet.lock
 	@touch $@
+
+# Keras on torch, which requirements.lock leaves out: TORCH_PYTHON names a Python with the training extra and torch; takes minutes.
+test-torch: $(VENV)/.test-ready
+	@test -n "$$TORCH_PYTHON" || { echo "TORCH_PYTHON is not set: name a Python with the training extra and torch"; exit 1; }
+	$(BIN)/python -m pytest -m torch tests/test_torch_backend.py $(PYTEST)
 
 # The viewer in headless Chromium (apt-get install chromium).
 test-viewer: $(VENV)/.test-ready

@@ -78,10 +78,9 @@ class Labels:
         """The labels of one image. An unsure one gets none: what the program does not dare to say is no ground truth."""
         boxes = [] if look.status is Status.UNSURE else [*_boxes(look, look.regions, "region"), *_boxes(look, _loose(look), "chop")]
         labelled = Labelled(image=image, width=look.photo.width, height=look.photo.height, boxes=boxes)
-        if Form.CHOPS in self._forms:
-            for number, box in enumerate(boxes):
-                if box.kind == "chop":
-                    self._write_chop(image, number, look.photo, box)
+        if Form.CHOPS in self._forms and look.status is not Status.UNSURE:
+            for number, box in enumerate(_boxes(look, _true(look), "chop")):
+                self._write_chop(image, number, look.photo, box)
         write_atomically(self._part(image), msgspec.json.encode([str(look.status), labelled]))
 
     def finish(self, images: Iterable[str]) -> int:
@@ -108,9 +107,14 @@ class Labels:
 
 
 def _loose(look: Look) -> list[Chop]:
-    """The best chops but for crystals that a region holds already."""
-    held = [region.box for region in look.regions]
-    return [chop for chop in look.chops if not (_GROUP[chop.class_name] == Group.CRYSTAL and any(_half_in(chop.box, box) for box in held))]
+    """The best chops but for those that share their place with crystals: one place has one label."""
+    return [chop for chop in look.chops if not any(_half_in(chop.box, region.box) for region in look.regions)]
+
+
+def _true(look: Look) -> list[Chop]:
+    """The best chops but for those that say something else where a region says crystals."""
+    loose = _loose(look)
+    return [chop for chop in look.chops if _GROUP[chop.class_name] == Group.CRYSTAL or chop in loose]
 
 
 def _half_in(chop: Box, region: Box) -> bool:

@@ -3,7 +3,7 @@
 ``executable``: the built executable, ``make test-client``. ``compose``: docker compose, ``make test-compose``. ``docker``: an engine,
 ``make test-docker``. ``boinc_server``: a stock BOINC project that runs, ``make test-boinc``.
 ``oracle``: a live Oracle, ``make test-oracle``. ``mxnet``: MXNet in an environment of its own, ``make test-mxnet``.
-``browser``: Chromium, ``make test-viewer``.
+``browser``: Chromium, ``make test-viewer``. ``torch``: Keras on torch, ``make test-torch``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from killable_postgres import KillablePostgres
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-_ASKED_FOR = ("executable", "compose", "docker", "mxnet", "browser", "boinc_server", "oracle")
+_ASKED_FOR = ("executable", "compose", "docker", "mxnet", "browser", "boinc_server", "oracle", "torch")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

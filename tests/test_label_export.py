@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from tiny_model import encoded, picture, write_model
 
 from client_app.artscore import Chop
 from client_app.classify import Windows
-from client_app.labels import Form, check_names
+from client_app.decode import Photo
+from client_app.labels import Form, Labels, Look, check_names
 from client_app.model import load_model
 from client_app.regions import crystal_regions
+from crystal_search.archives import Status
 from crystal_search.classes import CLASSES, NAMES
 from crystal_search.cli import crystal_search
 from crystal_search.errors import UsageError
@@ -99,6 +102,20 @@ def test_chops_lie_in_class_folders_with_256_px(exported: Path) -> None:
     with Image.open(chop) as image:
         assert image.size == (256, 256)
         assert np.asarray(image.convert("L")).mean() == pytest.approx(80, abs=25)  # precipitate is 0.4 of the drop's 200
+    assert list((folders / CRYSTAL).glob("plate__crystals.png_*.png"))
+
+
+def test_no_place_has_two_labels(tmp_path: Path) -> None:
+    """A region speaks for its place: a chop that says otherwise there is left out, a crystal's is a picture and no second box."""
+    region = Chop(Box(100, 100, 200, 200), CRYSTAL, 0.9)
+    inside, beside = Chop(Box(110, 110, 170, 170), "other", 0.95), Chop(Box(180, 180, 240, 240), "clear", 0.9)
+    crystal = Chop(Box(90, 90, 150, 150), CRYSTAL, 0.9)
+    labels = Labels(tmp_path, [Form.COCO, Form.CHOPS])
+    labels.add("a.png", Look(Photo(Image.new("L", (400, 300)), 400, 300), Status.SCORED, [crystal, inside, beside], [region]))
+    assert labels.finish(["a.png"]) == 1
+    found = json.loads((tmp_path / "labels" / "coco.json").read_bytes())["annotations"]
+    assert [(one["kind"], one["bbox"]) for one in found] == [("region", [100, 100, 100, 100]), ("chop", [180, 180, 60, 60])]
+    assert {file.parent.name for file in (tmp_path / "labels" / "chops").rglob("*.png")} == {CRYSTAL, "clear"}
 
 
 def test_a_run_that_was_stopped_exports_what_it_had_scored_before(exported: Path, tmp_path: Path) -> None:

@@ -120,7 +120,10 @@ def test_tables_2_and_3_by_hand(tmp_path: Path, labels: Path) -> None:
     assert rows[0][6:] == ["732 685", "2.8", "18", "4", "2 048", "5.0 ± 1.4 min", "75.0 ± 21.2 s", "0.50 ± 0.00 s"]
     # crystals 1 and 0 of 1; clear 1 and 2 of 2; precipitate 0 and 1 of 1; weighted 2/4 and 3/4
     assert rows[1] == ["squeezenet-1.0, 13 classes", "0.85", "4", "50.0 ± 70.7", "50.0 ± 70.7", "-", "75.0 ± 35.4", "62.5 ± 17.7"]
-    assert rows[2] == ["squeezenet-1.0, 13 classes", "0.8", "4", "100.0", "0.0", "-", "100.0", "75.0"]
+    # of one run, with Wilson's interval: of 1 of 1, 0 of 1, 2 of 2 and 3 of 4
+    assert rows[2][:3] == ["squeezenet-1.0, 13 classes", "0.8", "4"]
+    assert rows[2][3:] == ["100.0 (21 to 100)", "0.0 (0 to 79)", "-", "100.0 (34 to 100)", "75.0 (30 to 95)"]
+    assert "| *images of each group* | - | 4 | 1 | 1 | 0 | 2 | - |" in text
     assert "| *paper: AlexNet, 13 classes* | - | 2400 in all | 76.9 | 69.8 | 55.5 | 85.1 | 74.2 |" in text
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from itertools import product
 from multiprocessing.context import ForkProcess
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,10 @@ def start(work: Callable[..., Any], *arguments: Any) -> ForkProcess:
     return process
 
 
-def rounds(lab: Lab, mark: Path, pause: float = 0.0) -> None:
+def rounds(lab: Lab, mark: Path, pause: float = 0.0, together: Barrier | None = None) -> None:
     """A generator as ``--once`` runs it, in a process of its own; ``mark`` gets a line for each work unit that it packs."""
+    if together is not None:
+        together.wait(_PATIENCE_SECONDS)
     pack = Disk.pack
 
     def noted(disk: Disk, manifest: Manifest, contents: Mapping[str, bytes]) -> str:
@@ -81,7 +84,8 @@ def packed_by(mark: Path) -> list[str]:
 def test_three_at_once_send_every_image_once(lab: Lab, tmp_path: Path) -> None:
     lab.ledger().close()  # so that nobody makes it while the others look
     marks = [tmp_path / f"packed-{number}" for number in range(3)]
-    running = [start(rounds, lab, mark, 0.01) for mark in marks]
+    together = multiprocessing.get_context("fork").Barrier(len(marks))
+    running = [start(rounds, lab, mark, 0.03, together) for mark in marks]
     for one in running:
         one.join(_PATIENCE_SECONDS)
     assert [one.exitcode for one in running] == [0, 0, 0]

@@ -45,7 +45,7 @@ def start(seed: int, *, compiled: bool = False) -> str:
     """Chooses the backend and makes what it computes repeatable; returns its name.
 
     On TensorFlow two trainings with one seed agree to the last bit on one machine with one number of cores; torch is asked for the
-    same where it can, and JAX does so on processors by itself. ``compiled`` is for networks that XLA shall compile: it excludes
+    same on processors, and JAX does so on processors by itself. ``compiled`` is for networks that XLA shall compile: it excludes
     TensorFlow's own switch, and on processors what it compiles is repeatable anyway. Raises ``SettingsError``.
     """
     name = choose_backend()
@@ -59,7 +59,9 @@ def start(seed: int, *, compiled: bool = False) -> str:
             with suppress(RuntimeError):  # in use already, as in a notebook
                 tensorflow.config.experimental.enable_op_determinism()
     elif name == "torch":
-        importlib.import_module("torch").use_deterministic_algorithms(True, warn_only=True)
+        torch: Any = importlib.import_module("torch")
+        # On a graphics card it would pad in a way that can not be exported (decision 0035).
+        torch.use_deterministic_algorithms(not torch.cuda.is_available(), warn_only=True)
     return name
 
 
@@ -83,3 +85,29 @@ def precision(policy: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+@contextmanager
+def in_full_precision() -> Iterator[None]:
+    """Networks compute in float32 proper within the block: graphics cards otherwise round what they multiply to ten bits (TF32)."""
+    import keras
+
+    name = str(keras.backend.backend())
+    if name == "tensorflow":
+        settings: Any = importlib.import_module("tensorflow").config.experimental
+        before = settings.tensor_float_32_execution_enabled()
+        settings.enable_tensor_float_32_execution(False)
+        try:
+            yield
+        finally:
+            settings.enable_tensor_float_32_execution(before)
+    elif name == "torch":
+        cards: Any = importlib.import_module("torch").backends
+        kept = cards.cudnn.allow_tf32, cards.cuda.matmul.allow_tf32
+        cards.cudnn.allow_tf32 = cards.cuda.matmul.allow_tf32 = False
+        try:
+            yield
+        finally:
+            cards.cudnn.allow_tf32, cards.cuda.matmul.allow_tf32 = kept
+    else:
+        yield

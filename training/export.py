@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from client_app.errors import one_line
 from crystal_search.atomic import copy_atomically, write_atomically
 from crystal_search.classes import NAMES
 from crystal_search.errors import SettingsError
+from training.backend import in_full_precision
 from training.networks import RECEPTIVE_FIELD, STRIDE
 from training.synthetic.chops import CENTRAL
 
@@ -45,12 +47,14 @@ def export_onnx(model: Any, path: Path, examples: Sequence[npt.NDArray[np.float3
     """
     import onnxruntime
 
-    answers = [np.asarray(model.predict_on_batch(pixels)) for pixels in examples]
+    with in_full_precision():
+        answers = [np.asarray(model.predict_on_batch(pixels)) for pixels in examples]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "network.onnx"
         logging.getLogger("tf2onnx").setLevel(logging.WARNING)
-        if _backend() == "tensorflow":
-            model.export(str(file), format="onnx", verbose=False)
+        if writes_itself(_backend(), model.input_shape):
+            with warnings.catch_warnings(action="ignore"):  # torch warns of sizes that it takes as fixed, as they are
+                model.export(str(file), format="onnx", verbose=False)
         else:
             _export_elsewhere(model, file)
         session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
@@ -70,8 +74,18 @@ def _backend() -> str:
     return str(keras.backend.backend())
 
 
+def writes_itself(backend: str, shape: Sequence[int | None]) -> bool:
+    """Whether Keras can write a network that takes images of ``shape`` (N, height, width, channels) on this backend: on torch only where
+    nothing but their number is open.
+
+    >>> writes_itself("torch", (None, 224, 224, 1)), writes_itself("torch", (None, None, None, 1))
+    (True, False)
+    """
+    return backend == "tensorflow" or (backend == "torch" and None not in shape[1:])
+
+
 def _export_elsewhere(model: Any, file: Path) -> None:
-    """The export in a process of its own on the TensorFlow backend: on torch, Keras can not write networks that take any size."""
+    """The export in a process of its own on the TensorFlow backend."""
     weights = file.with_suffix(".keras")
     model.save(weights)
     command = [sys.executable, "-m", "training.to_onnx", str(weights), str(file)]

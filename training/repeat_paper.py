@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +43,13 @@ class Size:
     seeds: tuple[int, ...] = (1, 2, 3)
 
 
-#: ``small`` is what two processors manage in an hour: so few chops that small batches teach more. ``full`` wants a graphics card, or days.
-SIZES = {"small": Size(384, 128, 4, 64, 8, 112), "full": Size(9600, 224, 100, 1000, 32, 64)}
+#: ``small`` is what two processors manage in an hour: so few chops that small batches teach more. ``medium`` takes a graphics card and 16
+#: processors ten minutes, ``full`` a graphics card, or days.
+SIZES = {
+    "small": Size(384, 128, 4, 64, 8, 112),
+    "medium": Size(3200, 128, 10, 150, 64, 96),
+    "full": Size(9600, 224, 100, 1000, 32, 64),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +117,8 @@ def _write_table(table: Path, rows: Sequence[dict[str, str]]) -> None:
     write_atomically(table, "\n".join([*lines, ""]).encode())
 
 
-def train_and_score(work: Path, size: Size, entry: Entry, data: Path, wells: Sequence[Path]) -> Path:
-    """The model folder of one entry with its run file and scores."""
+def train_and_score(work: Path, size: Size, entry: Entry, data: Path, wells: Sequence[Path], workers: int) -> None:
+    """Makes the model folder of one entry with its run file and scores; ``workers`` wells are scored at once, each on one processor."""
     out = work / "models" / entry.name
     told = ["--network", entry.network, "--classes", entry.classes, "--window", size.window, "--seed", entry.seed]
     length = ["--epochs", size.epochs, "--steps", size.steps, "--batch", size.batch]
@@ -122,9 +128,8 @@ def train_and_score(work: Path, size: Size, entry: Entry, data: Path, wells: Seq
     for threshold in entry.thresholds:
         scores = out / "scores" / f"c{100 * threshold:.0f}"
         if not (scores / "scores.csv").exists():
-            rule = ["--threshold", threshold, "--step", size.step, "--workers", 1]
+            rule = ["--threshold", threshold, "--step", size.step, "--workers", workers]
             _call("score", *wells, "--model", out, *rule, "--out", scores)
-    return out
 
 
 @click.command()
@@ -132,15 +137,19 @@ def train_and_score(work: Path, size: Size, entry: Entry, data: Path, wells: Seq
 @click.option("--work", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for wells, models and scores.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Markdown file with both tables.")
 @click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Processes that draw and cut.")
+@click.option("--together", type=click.IntRange(1, 64), default=1, show_default=True, help="Networks that train and score side by side.")
+@click.option("--at-once", type=click.IntRange(1, 256), default=1, show_default=True, help="Wells that each network scores at once.")
 @click.option("--tables-only", is_flag=True, help="Make the tables of the networks that are finished.")
-def main(chosen: str, work: Path, out: Path, workers: int, tables_only: bool) -> None:
+def main(chosen: str, work: Path, out: Path, workers: int, together: int, at_once: int, tables_only: bool) -> None:
     """Repeat the paper's comparison on drawn wells."""
     size = SIZES[chosen]
     data = make_data(work, size, workers)
     wells, labels = test_wells(work, data)
     if not tables_only:
-        for entry in entries(size):
-            train_and_score(work, size, entry, data, wells)
+        with ThreadPoolExecutor(together) as pool:
+            begun = [pool.submit(train_and_score, work, size, entry, data, wells, at_once) for entry in entries(size)]
+        for one in begun:
+            one.result()
     folders = [work / "models" / entry.name for entry in entries(size)]
     finished = [folder for folder in folders if (folder / FILE).exists()]
     _call("evaluate", "--compare", *finished, "--labels", labels, "--out", work / "comparison")

@@ -1,6 +1,6 @@
 """``python -m training.to_onnx WEIGHTS.keras NETWORK.onnx``: the export in a process of its own, on the TensorFlow backend.
 
-Keras writes ONNX with free image sizes on TensorFlow only; trainings on torch or JAX end here.
+Keras writes ONNX with free image sizes on TensorFlow only: such trainings on torch, and all on JAX, end here.
 """
 
 from __future__ import annotations

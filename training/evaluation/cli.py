@@ -13,7 +13,7 @@ from rich.console import Console
 
 from crystal_search.atomic import write_atomically
 from crystal_search.errors import TryAgainLater, UsageError
-from crystal_search.extras import missing
+from crystal_search.extras import missing, require
 from training.evaluation.comparison.report import as_json, as_markdown
 from training.evaluation.comparison.runs import read_runs
 from training.evaluation.evaluation import Wish
@@ -143,6 +143,7 @@ def evaluate(
 
 def _compare_runs(folders: tuple[str, ...], people: Labels | None, out: Path) -> None:
     """``comparison.md``, which is also shown, and ``comparison.json``."""
+    require("evaluate", "scipy")
     runs = read_runs(folders, people)
     text = as_markdown(runs)
     with writing(out):

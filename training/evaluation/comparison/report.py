@@ -15,7 +15,8 @@ Accuracies in percent on chops of the validation plates, those of training on a 
 did; the time of scoring a well is the processor's, not the clock's. The paper's rows are of other data and of graphics cards."""
 _SCORES = """\
 Share of the images of each group that the program put into it, in percent (P19); unsure counts as a miss, and finding no drop is right for
-an empty well. The paper's rows are of 16 plates of its authors' lab."""
+an empty well. Of one seed: in brackets what these wells tell of the rate, with 95 % (Wilson's interval, as if wells were independent); of
+several: mean ± standard deviation over the seeds, all on the same wells. The paper's rows are of 16 plates of its authors' lab."""
 
 
 def as_markdown(runs: Sequence[ComparedRun]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from client_app.score import CSV_NAME
 from client_app.scored_file import SCORED_JSON, Scored
@@ -25,10 +26,14 @@ SCORES = "scores"
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """Success of one run at one threshold on labelled images (P19): rates of the four groups and their weighted mean, 0 to 1."""
+    """Success of one run at one threshold on labelled images (P19): rates of the four groups and their weighted mean, 0 to 1.
+
+    ``counts`` are the images of each group, and ``images`` those of all.
+    """
 
     threshold: float
     images: int
+    counts: tuple[int, ...]
     rates: tuple[float, ...]
     weighted: float
 
@@ -86,7 +91,8 @@ def _scoring(table: Path, threshold: float, labels: Labels) -> Scoring:
     sample = Sample.of([labels.images[name] for name in pairs], [scores[name] for name in pairs.values()])
     rates = success_rates(sample.truth, sample.right, len(GROUPS))
     mean = weighted_mean(rates, frequencies(sample.truth, len(GROUPS)))
-    return Scoring(threshold, len(pairs), tuple(map(float, rates)), mean)
+    counts = np.bincount(sample.truth, minlength=len(GROUPS))
+    return Scoring(threshold, len(pairs), tuple(map(int, counts)), tuple(map(float, rates)), mean)
 
 
 def grouped(runs: Sequence[ComparedRun]) -> list[Group]:

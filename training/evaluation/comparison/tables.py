@@ -64,9 +64,29 @@ def _training(group: Group) -> list[str]:
     ]
 
 
+def rate(values: Sequence[float], images: int) -> str:
+    """Success rates, 0 to 1, of runs that differ by their seed: of one run with the interval in which its true rate lies with 95 %
+    (Wilson's, of ``images`` that are right or wrong), of several as :func:`spread`.
+
+    >>> rate([0.5], 10), rate([0.5, 0.7], 10), rate([float("nan")], 0)
+    ('50.0 (24 to 76)', '60.0 ± 14.1', '-')
+    """
+    from scipy.stats import binomtest  # comes with the training extra
+
+    if len(values) > 1 or not images:
+        return spread(values, 100)
+    interval = binomtest(round(values[0] * images), images).proportion_ci(method="wilson")
+    return f"{spread(values, 100)} ({100 * interval.low:.0f} to {100 * interval.high:.0f})"
+
+
 def table_3(groups: Sequence[Group]) -> str:
-    """Success rates of the four groups and their weighted mean, in percent, by network and threshold."""
+    """Success rates of the four groups and their weighted mean, in percent, by network and threshold; above them how many images there
+    are of each group, where all were scored on the same."""
     rows = [_scored(group, threshold) for group in groups for threshold in _thresholds(group)]
+    counts = {scoring.counts for group in groups for one in group.runs for scoring in one.scorings}
+    if len(counts) == 1:
+        (same,) = counts
+        rows.insert(0, ["*images of each group*", ABSENT, str(sum(same)), *map(str, same), ABSENT])
     for paper in TABLE_3:
         rows.append([f"*paper: {paper.network}*", ABSENT, "2400 in all", *(f"{rate:.1f}" for rate in (*paper.rates, paper.weighted_mean))])
     return markdown(("network", "threshold", "images", *GROUPS, "weighted mean"), rows)
@@ -78,8 +98,9 @@ def _thresholds(group: Group) -> list[float]:
 
 def _scored(group: Group, threshold: float) -> list[str]:
     found = [scoring for one in group.runs for scoring in one.scorings if scoring.threshold == threshold]
-    rates = [spread((scoring.rates[place] for scoring in found), 100) for place in range(len(GROUPS))]
-    return [group.title, f"{threshold:g}", str(found[0].images), *rates, spread((scoring.weighted for scoring in found), 100)]
+    first = found[0]
+    rates = [rate([scoring.rates[place] for scoring in found], first.counts[place]) for place in range(len(GROUPS))]
+    return [group.title, f"{threshold:g}", str(first.images), *rates, rate([scoring.weighted for scoring in found], first.images)]
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
