@@ -1,6 +1,6 @@
 // Both evaluations of a drop beside its image: who, when, which model; the buttons to score; the regions that decided.
 
-import { classes, mayScore } from "./core.js";
+import { classes, mayScore, person } from "./core.js";
 import { day, h, percent } from "./dom.js";
 
 const GROUPS = [["crystal", "Crystals"], ["precipitate", "Precipitate"], ["other", "Other"], ["clear", "Clear"]];
@@ -14,8 +14,8 @@ export function scoreButtons(onScore, current, onUndo) {
         h("button", {
           type: "button", class: `score k-${row.name}${current === row.score ? " chosen" : ""}`, data: { score: row.score },
           "aria-pressed": String(current === row.score), onclick: () => onScore(row),
-        }, h("kbd", {}, row.key), h("span", { class: "swatch" }), h("span", { class: "what" }, short(row)), h("small", {}, row.score))))),
-    h("button", { type: "button", class: "quiet undo", onclick: onUndo }, h("kbd", {}, "u"), " Undo my last"));
+        }, h("kbd", {}, row.key), h("span", { class: "swatch" }), h("span", { class: "what" }, short(row)), h("small", {}, row.score))),
+      group === "clear" ? h("button", { type: "button", class: "quiet undo", onclick: onUndo }, h("kbd", {}, "u"), " Undo my last") : null)));
 }
 
 const order = (row) => "1234567890cf".indexOf(row.key);
@@ -42,7 +42,8 @@ export function artCard(drop, onWrong) {
     h("p", { class: "muted small" }, [art.model, art.scoredAt ? `${art.scoredAt} UTC` : null, drop.inXtalTrak ? "in XtalTrak" : art.score ? "not in XtalTrak" : null,
       art.reason].filter(Boolean).join(" · ")),
     wrong.length ? h("p", { class: "called" }, `Called wrong by ${wrong.join(", ")}`) : null,
-    onWrong && mayScore && art.scoredAt ? h("button", { type: "button", class: "quiet", id: "wrong", onclick: onWrong }, h("kbd", {}, "x"), " The ARTscore is wrong") : null);
+    onWrong && mayScore && art.scoredAt ? h("button", { type: "button", class: "quiet", id: "wrong", onclick: onWrong }, h("kbd", {}, "x"),
+      wrong.includes(person) ? " Withdraw: it is not wrong" : " The ARTscore is wrong") : null);
 }
 
 /** What people said of this inspection's drop, the newest first. */

@@ -55,6 +55,7 @@ export async function change(path, content) {
 export function notice(line, { key = null, kind = "info", actions = [], seconds = 6 } = {}) {
   const box = $("notices");
   if (key) dismiss(key);
+  for (const shown of box.children) if (!key && !shown.dataset.key && shown.firstElementChild.textContent === line) shown.remove();
   const made = h("div", { class: `notice ${kind}`, data: key ? { key } : {} }, h("span", {}, line), actions);
   box.append(made);
   if (!key) setTimeout(() => made.remove(), seconds * 1000);
@@ -163,7 +164,8 @@ const toggle = (id, isOn, set) => {
   const button = $(id);
   if (!button) return;
   button.setAttribute("aria-pressed", String(isOn()));
-  button.addEventListener("click", () => {
+  button.addEventListener("click", (event) => {
+    if (event.detail) button.blur();  // after a mouse's click Enter and Space mean the drop again
     set(!isOn());
     button.setAttribute("aria-pressed", String(isOn()));
   });
@@ -200,6 +202,13 @@ keys([{
     ["/", "find a plate", { "/": () => $("find-plate").focus() }],
   ],
 }]);
+
+// A menu goes away as it does everywhere: Esc, a click beside it, and once one has chosen.
+const closeMenus = () => [...document.querySelectorAll("details.menu[open]")].map((menu) => menu.removeAttribute("open")).length > 0;
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && closeMenus()) event.stopImmediatePropagation();
+}, true);
+document.addEventListener("click", (event) => { if (!event.target.closest("details.menu summary")) closeMenus(); });
 
 $("help-button")?.addEventListener("click", showHelp);
 $("sign-out")?.addEventListener("click", async () => {

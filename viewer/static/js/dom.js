@@ -23,6 +23,13 @@ export const fill = (element, ...children) => element.replaceChildren(...childre
 
 export const $ = (id) => document.getElementById(id);
 
+/** A picture with a line in its place where its file can not be shown. */
+export function picture(src, attributes = {}, line = "") {
+  const shown = h("img", { src, ...attributes });
+  shown.addEventListener("error", () => shown.replaceWith(h("span", { class: "no-image" }, line)), { once: true });
+  return shown;
+}
+
 export const percent = (probability) => (probability === null || probability === undefined ? "–" : `${Math.round(100 * probability)} %`);
 
 export const number = (value, decimals = 0) =>

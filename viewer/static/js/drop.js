@@ -2,7 +2,7 @@
 
 import { artCard, classBars, peopleCard, scoreButtons } from "./card.js";
 import { api, change, classByKey, classByName, isBlind, keep, kept, keys, mayScore, notice, queue, setQueue, tell } from "./core.js";
-import { $, fill, day, h, imageUrl, plusDays } from "./dom.js";
+import { $, fill, day, h, imageUrl, picture, plusDays } from "./dom.js";
 import { enterScore, onScores, undoScore } from "./scores.js";
 import { looked } from "./seen.js";
 import { Stage } from "./stage.js";
@@ -132,7 +132,7 @@ function showCourse() {
   fill($("course"), drop.course.map((step) => h("button", {
     type: "button", class: `step ${step.art?.class ? `k-${step.art.class} framed` : ""}`, "aria-current": step.id === drop.id ? "step" : null, onclick: () => toInspection(step.id),
     "aria-label": `Inspection ${step.number}, ${plusDays(step.days)}${step.art ? `, ${step.art.title}` : ""}`,
-  }, step.image ? h("img", { src: imageUrl(step.id, "thumbnail", step.image), alt: "", loading: "lazy" }) : h("span", { class: "no-image" }),
+  }, step.image ? picture(imageUrl(step.id, "thumbnail", step.image), { alt: "", loading: "lazy" }) : h("span", { class: "no-image" }),
     h("span", { class: "step-label" }, h("b", {}, `#${step.number}`), ` ${plusDays(step.days)}`, step.art?.score ? ` · ${step.art.score}` : "",
       step.people.length ? h("span", { class: `person k-${newest(step).class ?? ""}` }, newest(step).score ?? "") : null))));
   $("course").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });

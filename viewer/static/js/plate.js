@@ -1,8 +1,8 @@
 // The plate page: every drop at a glance, moved through and scored by keys; the chosen drop large beside it.
 
 import { artCard, peopleCard, scoreButtons } from "./card.js";
-import { api, change, classByKey, classByName, isBlind, keep, kept, keys, mayScore, notice, setQueue, tell } from "./core.js";
-import { $, fill, day, h, imageUrl, number, plusDays } from "./dom.js";
+import { api, change, classByKey, classByName, classes, isBlind, keep, kept, keys, mayScore, notice, setQueue, tell } from "./core.js";
+import { $, fill, day, h, imageUrl, number, picture, plusDays } from "./dom.js";
 import { enterScore, onScores, undoScore } from "./scores.js";
 import { looked } from "./seen.js";
 import { sheetLoader } from "./sheets.js";
@@ -39,6 +39,7 @@ async function load() {
   sheets = sheetLoader(plate);
   showInspections();
   showSubwells();
+  showChoices();
   build();
   grid.removeAttribute("aria-busy");
   const wanted = Number(location.hash.slice(1));
@@ -126,6 +127,7 @@ function tileOf(drop) {
 
 // ---- filter and legend ---------------------------------------------------------------------------------------------
 
+/** What "Show" means; "class:" and "by:" are followed by the class or the person. */
 const TESTS = {
   all: () => true,
   unseen: (drop) => !drop.seen,
@@ -135,12 +137,29 @@ const TESTS = {
   disagree: (drop) => drop.disagree,
   wrong: (drop) => (drop.art?.wrong?.length ?? 0) > 0,
   earlier: (drop) => (drop.earlier?.length ?? 0) > 0,
+  class: (drop, name) => drop.art?.class === name,
+  by: (drop, who) => drop.people.some((score) => score.who === who),
 };
+
+/** The classes and the people of this plate as choices; a choice that is made stays one. */
+function showChoices() {
+  const counted = (count) => (count ? ` (${number(count)})` : "");
+  const people = [...new Set(plate.drops.flatMap((drop) => drop.people.map((score) => score.who)))].filter(Boolean).sort();
+  const before = $("filter").value;
+  fill($("filter-classes"), plate.blind ? null : classes.map((row) => h("option", { value: `class:${row.name}` },
+    `${row.score} ${row.title}${counted(plate.drops.filter((drop) => TESTS.class(drop, row.name)).length)}`)));
+  fill($("filter-people"), people.map((who) => h("option", { value: `by:${who}` }, who)));
+  $("filter-people").hidden = !people.length;
+  $("filter-classes").hidden = plate.blind;
+  $("filter").value = before;
+  if (!$("filter").value) $("filter").value = "all";
+}
 
 const groupOf = (drop) => drop.art?.group ?? (drop.hidden ? "hidden" : drop.art ? drop.art.state : "none");
 
 function filter() {
-  const test = TESTS[$("filter").value];
+  const [value, what] = $("filter").value.split(/:(.*)/s);
+  const test = (drop) => TESTS[value](drop, what);
   const fits = (drop) => test(drop) && (!groups.size || groups.has(groupOf(drop)));
   const order = $("order").value === "crystal" && !plate.blind
     ? [...tiles.keys()].map((id) => byId.get(id))
@@ -164,7 +183,7 @@ function showLegend() {
       if (!groups.delete(group)) groups.add(group);
       filter();
     },
-  }, h("span", { class: "swatch" }), title, h("small", {}, number(counts.get(group))))));
+  }, h("span", { class: "swatch" }), group === "other" ? h("span", { class: "swatch k-null_experiment", title: "null experiment" }) : null, title, h("small", {}, number(counts.get(group))))));
 }
 
 // ---- choosing ------------------------------------------------------------------------------------------------------
@@ -288,14 +307,14 @@ function showPanel() {
   if (!drop) return;
   const many = selected.size > 1 && selected.has(drop.id);
   const said = newest(drop);
-  const picture = h("button", { type: "button", class: `preview ${drop.art?.class ? `k-${drop.art.class} framed` : ""}`, onclick: openDrop, title: "Open the drop (Enter)" },
+  const preview = h("button", { type: "button", class: `preview ${drop.art?.class ? `k-${drop.art.class} framed` : ""}`, onclick: openDrop, title: "Open the drop (Enter)" },
     drop.missing || !drop.image ? h("span", { class: "no-image" }, drop.image ? `The file ${drop.image} is missing.` : "This drop has no image.")
-      : h("img", { src: imageUrl(drop.id, "screen", drop.image), alt: `Drop ${drop.label}`, decoding: "async" }));
+      : picture(imageUrl(drop.id, "screen", drop.image), { alt: `Drop ${drop.label}`, decoding: "async" }, "This image can not be shown: open the drop to see why."));
   fill($("panel"),
     h("div", { class: "panel-head" }, h("h2", {}, many ? `${selected.size} drops` : drop.label), h("span", { class: "grow" }),
       selected.size ? h("button", { type: "button", class: "quiet", id: "choose-none", onclick: chooseNone, title: "Choose none (Esc)" }, "Choose none") : null,
       h("button", { type: "button", class: "main small", onclick: openDrop }, "Open ", h("kbd", {}, "Enter"))),
-    picture,
+    preview,
     drop.earlier?.length ? h("p", { class: "earlier" }, "Crystals at ", drop.earlier.map((hit) => h("a", { href: `/drops/${hit.id}` }, `#${hit.number} (${hit.by})`))) : null,
     scoreButtons((row) => scoreNow(row), said?.mine ? said.score : null, undo),
     many ? null : artCard(drop, callWrong), many ? null : peopleCard(drop));
@@ -470,9 +489,12 @@ function resized() {
   choose(chosen, { focus: false });
 }
 
+/** Who chose with the mouse goes on with the plate's keys; who chose by keys stays in the list that one is in. */
+const byMouse = (event) => !event.target.matches(":focus-visible");
+
 $("size").value = String(kept("size", 0));
 $("size").addEventListener("input", resized);
-for (const id of ["order", "subwell"]) $(id).addEventListener("change", () => { build(); choose(visible.includes(chosen) ? chosen : visible[0], { focus: false }); });
-$("filter").addEventListener("change", () => { filter(); if (!visible.includes(chosen)) choose(visible[0], { focus: false }); });
+for (const id of ["order", "subwell"]) $(id).addEventListener("change", (event) => { build(); choose(visible.includes(chosen) ? chosen : visible[0], { focus: byMouse(event) }); });
+$("filter").addEventListener("change", (event) => { filter(); choose(visible.includes(chosen) ? chosen : visible[0], { focus: byMouse(event) }); });
 document.addEventListener("blind", () => load().catch(tell));
 load().catch(tell);

@@ -26,6 +26,8 @@ export class Stage {
     this.outline = true;
     this.measuring = false;
     this.points = [];
+    /** The scale for which regions and labels were drawn. */
+    this.drawn = 0;
     this.pointers = new Map();
     this.ticket = 0;
     this.listen();
@@ -84,6 +86,11 @@ export class Stage {
     return Math.min(this.box.clientWidth / this.shown.width, this.box.clientHeight / this.shown.height);
   }
 
+  /** Height in px of the image of text that is so many px high on the screen: one zooms in to see the crystal, not larger letters. */
+  text(px) {
+    return px / (this.scale() * this.zoom);
+  }
+
   fit() {
     this.zoom = 1;
     this.x = this.y = 0;
@@ -119,11 +126,13 @@ export class Stage {
     this.plane.style.width = `${width}px`;
     this.plane.style.height = `${height}px`;
     this.plane.style.transform = `translate(${(this.box.clientWidth - width) / 2 + this.x}px, ${(this.box.clientHeight - height) / 2 + this.y}px)`;
+    if (scale !== this.drawn) this.draw();
     this.drawBar(scale);
   }
 
   draw() {
     const image = this.shown;
+    this.drawn = this.scale() * this.zoom;
     this.svg.replaceChildren();
     if (!image?.width) return;
     this.svg.setAttribute("viewBox", `0 0 ${image.width} ${image.height}`);
@@ -141,7 +150,7 @@ export class Stage {
 
   /** Class and probability above each region, below or not at all where another one's words stand already. */
   label(image) {
-    const size = Math.max(image.width, image.height) / 62;
+    const size = this.text(12.5);
     const taken = [];
     for (const chop of image.chops) {
       const text = `${chop.title} ${Math.round(100 * chop.probability)} %`;
@@ -187,7 +196,7 @@ export class Stage {
     const length = Math.hypot(x1 - x0, y1 - y0);
     const um = this.shown.umPerPx;
     this.measured = um ? `${(length * um).toFixed(length * um < 100 ? 1 : 0)} µm` : `${length.toFixed(0)} px (scale unknown)`;
-    const size = Math.max(this.shown.width, this.shown.height) / 45;
+    const size = this.text(15);
     this.svg.append(h("svg:line", { x1: x0, y1: y0, x2: x1, y2: y1, class: "measure-halo", "vector-effect": "non-scaling-stroke" }),
       h("svg:line", { x1: x0, y1: y0, x2: x1, y2: y1, class: "measure", "vector-effect": "non-scaling-stroke" }),
       h("svg:text", { x: (x0 + x1) / 2, y: (y0 + y1) / 2 - size / 2, class: "measure-text", "font-size": size }, this.measured));

@@ -116,7 +116,13 @@ function stack(plate) {
   const parts = GROUPS.filter((group) => plate.groups[group]);
   const text = parts.map((group) => `${plate.groups[group]} ${group.replace("_", " ")}`).join(", ") || "none yet";
   return h("div", { class: "stack-cell", title: text }, h("div", { class: "stack", role: "img", "aria-label": text }, parts.map((group) => h("span", { class: `g-${group}`, style: { "flex-grow": String(plate.groups[group]) } }))),
-    h("small", {}, plate.crystals ? `${number(plate.crystals)} crystals` : "no crystals"));
+    h("small", {}, crystalsOf(plate, parts.reduce((sum, group) => sum + plate.groups[group], 0))));
+}
+
+/** A plate that is not evaluated, or not to the end, is not called one without crystals. */
+function crystalsOf(plate, evaluated) {
+  if (plate.crystals) return `${number(plate.crystals)} ${plate.crystals === 1 ? "crystal" : "crystals"}`;
+  return evaluated === 0 ? "no ARTscores yet" : evaluated < plate.drops ? "no crystals so far" : "no crystals";
 }
 
 // ---- keys ----------------------------------------------------------------------------------------------------------
