@@ -81,7 +81,7 @@ class Labels:
         """Raises ``UsageError`` where other labels lie: they may have been corrected by hand, and old boxes would mix with fresh ones."""
         if not self._top.exists() or self._goes_on():
             return
-        raise UsageError(f"{self._top} holds labels of another run, which somebody may have corrected: name another --out, or move them away")
+        raise UsageError(f"{self._top} holds labels of another run, perhaps corrected by hand: name another --out, or move them away")
 
     def begin(self) -> None:
         """Notes what the labels are made by."""

@@ -119,9 +119,7 @@ def test_no_place_has_two_labels(tmp_path: Path) -> None:
     assert {file.parent.name for file in (tmp_path / "labels" / "chops").rglob("*.png")} == {CRYSTAL, "clear"}
 
 
-def test_a_run_that_was_stopped_exports_what_it_had_scored_before(
-    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_was_stopped_exports_what_it_had_scored_before(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     told = (exported / "images", "--model", exported / "tiny", "--out", out, "--workers", 1, "--export", "coco")
 
