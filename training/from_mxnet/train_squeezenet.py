@@ -116,7 +116,7 @@ def main() -> int:
             print(f"{path}: no such file", file=sys.stderr)
             return 2
     names = Path(told.training).with_name("classes.txt")
-    named = len(names.read_text().split()) if names.is_file() else None
+    named = sum(bool(line.strip()) for line in names.read_text().splitlines()) if names.is_file() else None
     told.classes = told.classes or named or 13
     problem = None
     if named not in (None, told.classes):
