@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from deeds import Deeds, content
 from h2_xtaltrak import H2Connection, H2Lab, H2XtalTrak
 from scored_lab import Lab, ScoreTuple, Shot, drop_of, image_name, taken_at
 
@@ -47,8 +48,6 @@ WHERE own.SCOREID = :score_id AND own.SCORE = :score AND own.SCOREDBY = :scorer
 """
 
 Mutation = Callable[[str], str]
-#: The rows that a person deleted, and those that they have now; complete enough to be done again where we are not.
-Deed = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
 
 
 class MutatedXtalTrak(H2XtalTrak):
@@ -143,18 +142,13 @@ class H2ScoredLab(Lab):
         return self.batch(answers, scoring=f'{{"step":{self._passes}}}')
 
 
-def content(rows: Iterable[ScoreTuple]) -> Counter[tuple[Any, ...]]:
-    """Rows without their numbers."""
-    return Counter(row[1:] for row in rows)
-
-
 @dataclass
 class People:
     """People who score, think better of it, and take over rows of ours; what they did is remembered."""
 
     lab: H2ScoredLab
     chance: random.Random
-    deeds: list[Deed] = field(default_factory=list)
+    deeds: Deeds = field(default_factory=Deeds)
     number: int = 0
 
     def act(self) -> None:
@@ -162,7 +156,7 @@ class People:
         deed = self.chance.choices([self.score, self.withdraw, self.rescore, self.confirm, self.take_over], [5, 3, 2, 1, 3])[0]
         deed()
         after = self.rows()
-        self.deeds.append((list((before - after).elements()), list((after - before).elements())))
+        self.deeds.note(before, after)
 
     def rows(self) -> Counter[tuple[Any, ...]]:
         return content(row for row in self.lab.scores() if row[5] != "ARTscore")
@@ -196,14 +190,6 @@ class People:
         rows = [row for row in self.lab.scores() if (row[5] == "ARTscore") is ours]
         if rows:
             self.lab.change(sql, id=self.chance.choice(rows)[0])
-
-    def alone(self) -> Counter[tuple[Any, ...]]:
-        """What people would have in a lab without us."""
-        have: Counter[tuple[Any, ...]] = Counter()
-        for gone, new in self.deeds:
-            assert not Counter(gone) - have, "a person's row changed behind that person's back"
-            have = have - Counter(gone) + Counter(new)
-        return have
 
 
 def play(lab: H2ScoredLab, seed: int, mutations: Mapping[str, Mutation] | None = None) -> None:
@@ -251,7 +237,7 @@ def _check_end(lab: H2ScoredLab, people: People, quiet: ScoreTable, batches: lis
     finalize_round(lab.settings, ledger, quiet, stop)
     set_autoscore_round(lab.settings, ledger, quiet, stop)
     rows = lab.scores()
-    assert people.rows() == people.alone(), "people's rows are those of a lab without us"
+    assert people.rows() == people.deeds.alone(), "people's rows are those of a lab without us"
     drops = {lab.inspection(*shot): shot[0] for shot in SHOTS}
     shown: dict[str, set[bool]] = {}
     for row in rows:
@@ -264,4 +250,4 @@ def _check_end(lab: H2ScoredLab, people: People, quiet: ScoreTable, batches: lis
     assert lab.scores() == rows, "the same again writes nothing"
     for batch in reversed(batches):
         undo_batch(lab.settings, ledger, quiet, batch)
-    assert content(lab.scores()) == people.alone(), "import and undo leave what people wrote"
+    assert content(lab.scores()) == people.deeds.alone(), "import and undo leave what people wrote"

@@ -11,7 +11,6 @@ import re
 import sqlite3
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scored_lab import Lab, ScoreTuple, Shot, image_name
+from deeds import Deeds, content
+from scored_lab import Lab, Shot, image_name
 
 from crystal_search import xtaltrak as xtaltrak_module
 from crystal_search.classes import CLASSES
@@ -548,14 +548,6 @@ DROPS = ("A01a", "A01c", "A02a")
 SHOTS: tuple[Shot, ...] = tuple((label, number) for label in DROPS for number in (1, 2))
 NAMES = [known.name for known in CLASSES if known.name != "rim"]
 
-#: What a person did, complete enough to do it again where we are not: the rows that they deleted, and those that they have now.
-Deed = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
-
-
-def content(rows: Iterable[ScoreTuple]) -> Counter[tuple[Any, ...]]:
-    """Rows without their numbers."""
-    return Counter(row[1:] for row in rows)
-
 
 @dataclass
 class People:
@@ -563,7 +555,7 @@ class People:
 
     lab: Lab
     chance: random.Random
-    deeds: list[Deed] = field(default_factory=list)
+    deeds: Deeds = field(default_factory=Deeds)
     day: int = 0
 
     def act(self) -> None:
@@ -571,7 +563,7 @@ class People:
         deed = self.chance.choices([self.score, self.withdraw, self.rescore, self.confirm, self.take_over], [5, 2, 2, 2, 1])[0]
         deed()
         after = content(self.lab.people())
-        self.deeds.append((list((before - after).elements()), list((after - before).elements())))
+        self.deeds.note(before, after)
 
     def score(self) -> None:
         self.day += 1
@@ -595,14 +587,6 @@ class People:
         rows = [row for row in self.lab.scores() if (row[5] == "ARTscore") is ours]
         if rows:
             self.lab.execute(sql, self.chance.choice(rows)[0])
-
-    def alone(self) -> Counter[tuple[Any, ...]]:
-        """What people would have in a lab without us."""
-        have: Counter[tuple[Any, ...]] = Counter()
-        for gone, new in self.deeds:
-            assert not Counter(gone) - have, "a person's row changed behind that person's back"
-            have = have - Counter(gone) + Counter(new)
-        return have
 
 
 class Busy:
@@ -683,7 +667,7 @@ def play(lab: Lab, seed: int) -> None:
         finalize_round(lab.settings, ledger, quiet, stop)
         set_autoscore_round(lab.settings, ledger, quiet, stop)
         rows = lab.scores()
-        assert content(lab.people()) == people.alone(), "people's rows are those of a lab without us"
+        assert content(lab.people()) == people.deeds.alone(), "people's rows are those of a lab without us"
         for label, shown in lab.shown().items():
             assert len({scorer == "ARTscore" for _, scorer in shown}) == 1, f"{label} shows people's scores and ours"
         ours = [row for row in rows if row[5] == "ARTscore"]
@@ -694,7 +678,7 @@ def play(lab: Lab, seed: int) -> None:
         assert lab.scores() == rows, "the same again writes nothing"
         for batch in reversed(batches):
             undo_batch(lab.settings, ledger, quiet, batch)
-        assert content(lab.scores()) == people.alone(), "import and undo leave what people wrote"
+        assert content(lab.scores()) == people.deeds.alone(), "import and undo leave what people wrote"
 
 
 @pytest.fixture(scope="module")
