@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +20,8 @@ from crystal_search.errors import UsageError
 from crystal_search.geometry import Box
 
 FOLDER, PARTS, COCO, YOLO, CHOPS = "labels", "parts", "coco.json", "yolo", "chops"
+#: There while a run is under way: what it was told.
+UNFINISHED = "unfinished.json"
 #: Side in px of the pictures in class folders, as the paper has them.
 CHOP_SIDE = 256
 _GROUP = {c.name: str(c.group) for c in CLASSES}
@@ -64,11 +67,29 @@ class Look:
 
 
 class Labels:
-    """Writes what was seen into ``out``/labels, image by image, so that a run that was killed loses nothing."""
+    """Writes what was seen into ``out``/labels, image by image, so that a run that was killed loses nothing.
 
-    def __init__(self, out: Path, forms: Sequence[Form]) -> None:
+    ``made_by`` is what else the labels depend on: a run goes on only with those that the same ``forms`` and ``made_by`` began.
+    """
+
+    def __init__(self, out: Path, forms: Sequence[Form], made_by: str = "") -> None:
         self._top = out / FOLDER
         self._forms = forms
+        self._told = msgspec.json.encode([sorted(forms), made_by])
+
+    def refuse_others(self) -> None:
+        """Raises ``UsageError`` where other labels lie: they may have been corrected by hand, and old boxes would mix with fresh ones."""
+        if not self._top.exists() or self._goes_on():
+            return
+        raise UsageError(f"{self._top} holds labels of another run, perhaps corrected by hand: name another --out, or move them away")
+
+    def begin(self) -> None:
+        """Notes what the labels are made by."""
+        write_atomically(self._top / UNFINISHED, self._told)
+
+    def _goes_on(self) -> bool:
+        begun = self._top / UNFINISHED
+        return begun.is_file() and begun.read_bytes() == self._told
 
     def has(self, image: str) -> bool:
         """Whether this image's labels are written."""
@@ -84,7 +105,10 @@ class Labels:
         write_atomically(self._part(image), msgspec.json.encode([str(look.status), labelled]))
 
     def finish(self, images: Iterable[str]) -> int:
-        """Writes the tables of ``images`` and returns how many of them have labels; unsure and failed ones have none."""
+        """Writes the tables of ``images`` and returns how many of them have labels; unsure and failed ones have none.
+
+        Raises ``TryAgainLater`` on a full disk; the same command goes on.
+        """
         read = [msgspec.json.decode(self._part(image).read_bytes(), type=tuple[str, Labelled]) for image in images if self.has(image)]
         known = [labelled for status, labelled in read if status != Status.UNSURE]
         if Form.COCO in self._forms:
@@ -93,6 +117,8 @@ class Labels:
             for labelled in known:
                 write_atomically(self._top / YOLO / "labels" / yolo_name(labelled.image), yolo(labelled).encode())
             write_atomically(self._top / YOLO / "classes.txt", "".join(f"{name}\n" for name in NAMES).encode())
+        shutil.rmtree(self._top / PARTS, ignore_errors=True)
+        (self._top / UNFINISHED).unlink(missing_ok=True)
         return len(known)
 
     def _part(self, image: str) -> Path:

@@ -97,7 +97,7 @@ def _decimal(number: float | None) -> str:
 def find_images(paths: Sequence[Path]) -> dict[str, Path]:
     """Every image under ``paths`` by the name it gets in the table, in the order of the names.
 
-    Folders are searched recursively, hidden files and the overlays of earlier runs left aside; a file is taken whatever its name.
+    Folders are searched recursively, hidden files, overlays and labels of earlier runs left aside; a file is taken whatever its name.
     The name is the path relative to the given folder; where two images would share it, folders above are added. Raises ``UsageError`` for a
     path that does not exist, and where there is no image at all.
     """
@@ -120,7 +120,7 @@ def find_images(paths: Sequence[Path]) -> dict[str, Path]:
 def _images_below(top: Path) -> Iterator[Path]:
     for folder, folders, files in os.walk(top):
         here = Path(folder)
-        ours = {OVERLAYS_NAME} if {CSV_NAME, PARTIAL_NAME} & set(files) else set()  # pictures that we made are not to be scored
+        ours = {OVERLAYS_NAME, FOLDER} if {CSV_NAME, PARTIAL_NAME} & set(files) else set()  # pictures that we made are not to be scored
         folders[:] = [name for name in folders if not name.startswith(".") and name not in ours]
         # a Mac leaves hidden shadows of real files on a shared disk
         yield from (here / name for name in files if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES)
@@ -213,6 +213,11 @@ def _read(file: Path) -> bytes:
         raise ImageError(f"the file can not be read ({error.strerror})") from error
 
 
+def _settings(model: Model, wish: Wish) -> str:
+    """All that a row depends on besides its image and scale."""
+    return json.dumps([model.reference.sha256, wish.step, wish.threshold, wish.chops, sorted(wish.overlays), __version__])
+
+
 def score_files(
     files: dict[str, Path], out: Path, model: Model, wish: Wish, scales: Scales, workers: int, labels: Labels | None = None
 ) -> list[Row]:
@@ -221,10 +226,11 @@ def score_files(
     ``labels`` gets what was seen in each image. Raises ``TryAgainLater`` where ``out`` can not be written; what is done by then is kept for
     the next call.
     """
-    settings = [model.reference.sha256, wish.step, wish.threshold, wish.chops, sorted(wish.overlays), __version__]
-    partial = _Partial(out / PARTIAL_NAME, json.dumps(settings), scales)
+    partial = _Partial(out / PARTIAL_NAME, _settings(model, wish), scales)
     try:
         out.mkdir(parents=True, exist_ok=True)
+        if labels:
+            labels.begin()
         # What failed has no picture and is tried again: it may have been a network drive.
         watch = Stopwatch()
         kept = {name: row for name, row in partial.load(files).items() if _overlay_path(out, name).is_file()}
@@ -371,11 +377,13 @@ def score(
     scales = read_scales(scales_file, files, um_per_px) if scales_file else Scales(um_per_px)
     if scales_file:
         click.echo(f"{scales_file}: scales for {len(scales.known)} of {len(files)} images", err=True)
+    wish = Wish(loaded.step(step), loaded.spec.threshold if threshold is None else threshold, chops, frozenset({"all"}))
+    labels = Labels(out, forms, _settings(loaded, wish)) if forms else None
+    if labels:
+        labels.refuse_others()
     if (out / CSV_NAME).exists() and not (out / PARTIAL_NAME).exists():
         click.echo(f"{out / CSV_NAME} of an earlier run is replaced", err=True)
-    wish = Wish(loaded.step(step), loaded.spec.threshold if threshold is None else threshold, chops, frozenset({"all"}))
     with _stopped_by_sigterm():
-        labels = Labels(out, forms) if forms else None
         rows = score_files(files, out, loaded, wish, scales, workers or _processors(), labels)
     if labels:
         click.echo(f"{labels.finish(files)} of {len(files)} images with labels, made by a program: {out / FOLDER}")

@@ -19,6 +19,7 @@ from client_app.decode import Photo
 from client_app.labels import Form, Labels, Look, check_names
 from client_app.model import load_model
 from client_app.regions import crystal_regions
+from client_app.score import find_images
 from crystal_search.archives import Status
 from crystal_search.classes import CLASSES, NAMES
 from crystal_search.cli import crystal_search
@@ -118,12 +119,40 @@ def test_no_place_has_two_labels(tmp_path: Path) -> None:
     assert {file.parent.name for file in (tmp_path / "labels" / "chops").rglob("*.png")} == {CRYSTAL, "clear"}
 
 
-def test_a_run_that_was_stopped_exports_what_it_had_scored_before(exported: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_exports_what_it_had_scored_before(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
-    for number in range(2):
-        done = score(exported / "images", "--model", exported / "tiny", "--out", out, "--workers", 1, "--export", "coco")
-        assert done.exit_code == 0, f"{number}: {done.output}"
+    told = (exported / "images", "--model", exported / "tiny", "--out", out, "--workers", 1, "--export", "coco")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("client_app.score._csv", die)  # every image is scored, nothing is finished
+        assert score(*told).exit_code != 0
+    assert not (out / "labels" / "coco.json").exists()
+    (out / "labels" / "parts" / "empty.png.json").unlink()  # killed before this one's labels
+    assert isinstance(score(*told, "--export", "chops").exception, UsageError)  # its first images would have no chops
+    done = score(*told)
+    assert done.exit_code == 0, done.output
     assert (out / "labels" / "coco.json").read_bytes() == (exported / "out" / "labels" / "coco.json").read_bytes()
+    assert [file.name for file in (out / "labels").iterdir()] == ["coco.json"]
+
+
+def test_labels_that_are_there_stay(exported: Path) -> None:
+    """Somebody may have corrected them; and chops of another threshold in the class folders would teach what no longer holds."""
+    labels = exported / "out" / "labels"
+    before = {file: file.read_bytes() for file in labels.rglob("*") if file.is_file()}
+    scores = (exported / "out" / "scores.csv").read_bytes()
+    done = score(exported / "images", "--model", exported / "tiny", "--out", exported / "out", "--threshold", 0.9, "--export", "chops")
+    assert isinstance(done.exception, UsageError)
+    assert f"{labels} holds labels of another run" in str(done.exception)
+    assert {file: file.read_bytes() for file in labels.rglob("*") if file.is_file()} == before
+    assert (exported / "out" / "scores.csv").read_bytes() == scores
+
+
+def test_chops_of_an_earlier_run_are_no_images(exported: Path) -> None:
+    assert list((exported / "out" / "labels").rglob("*.png"))
+    assert not [name for name in find_images([exported]) if name.startswith("out/")]
 
 
 def test_two_images_that_differ_in_their_suffix_only_are_refused_for_yolo() -> None:

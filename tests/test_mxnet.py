@@ -175,6 +175,9 @@ def test_a_squeezenet_trained_in_mxnet_from_our_records_comes_back(tmp_path: Pat
     records(write_dataset(tmp_path / "data", chops=8), tmp_path / "records", "jpg")
     script = TESTS.parent / "training" / "from_mxnet" / "train_squeezenet.py"
     told = [tmp_path / "records/training.rec", tmp_path / "records/validation.rec", "--out", tmp_path / "lab", "--side", 64]
+    for wrong, line in ((("--classes", 5), "classes.txt names 13"), (("--gpu", 99), "--gpu 99: this MXNet sees")):
+        done = subprocess.run([PYTHON, script, *map(str, (*told, *wrong))], capture_output=True, text=True, check=False)
+        assert (done.returncode, line in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
     mxnet(script, *told, "--epochs", 2, "--batch", 4)
     assert (tmp_path / "lab-classes.txt").read_text().split() == list(NAMES)
     told = ["import-mxnet", tmp_path / "lab", 2, "--window", 64, "--mean", "110", "--std", "60", "--out", tmp_path / "lab-1"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +19,7 @@ from tiny_dataset import write_dataset
 from client_app.model import load_model
 from crystal_search.classes import NAMES
 from crystal_search.cli import crystal_search
-from crystal_search.errors import UsageError
+from crystal_search.errors import TryAgainLater, UsageError
 from training.datasets.loading import read_dataset
 from training.from_mxnet.network import View, read_checkpoint, to_onnx
 from training.records.recordio import MAGIC, Record, read_records, write_records
@@ -126,6 +128,29 @@ def test_a_truncated_record_is_one_line(packed: Path, tmp_path: Path, left: int)
     validation = packed / "records" / "validation.rec"
     line = problem("dataset", "from-records", short, validation, "--out", tmp_path / "d", "--window", 64)
     assert "short.rec: the file ends within the record at byte" in line
+
+
+def test_a_file_cut_off_between_two_records_is_told_from_its_idx(packed: Path, tmp_path: Path) -> None:
+    files = {name: (packed / "records" / f"training.{name}").read_bytes() for name in ("rec", "idx")}
+    second = int(files["idx"].splitlines()[1].split(b"\t")[1])
+    (tmp_path / "short.rec").write_bytes(files["rec"][:second])
+    validation = packed / "records" / "validation.rec"
+    told = ("dataset", "from-records", tmp_path / "short.rec", validation, "--out", tmp_path / "d", "--window", 64)
+    (tmp_path / "short.idx").write_bytes(files["idx"])
+    assert "short.rec: it holds 1 records and short.idx names" in problem(*told)
+    (tmp_path / "short.idx").unlink()
+    assert run(*told).exit_code == 0  # what stopped left nothing in the way
+
+
+def test_records_for_detectors_are_one_line(tmp_path: Path) -> None:
+    # A header of two numbers, boxes of five: the class is not the first number.
+    data = struct.pack("<IfQQ", 7, 0.0, 1, 0) + struct.pack("<7f", 2.0, 5.0, 1.0, 0.1, 0.1, 0.5, 0.5) + b"image"
+    (tmp_path / "boxes.rec").write_bytes(MAGIC + struct.pack("<I", len(data)) + data + b"\0" * (-len(data) % 4))
+    with pytest.raises(UsageError, match=r"boxes\.rec: the record at byte 0 has 7 labels"):
+        list(read_records(tmp_path / "boxes.rec"))
+    data = struct.pack("<IfQQ", 1, 0.0, 1, 0) + struct.pack("<f", 2.0) + b"img!"
+    (tmp_path / "one.rec").write_bytes(MAGIC + struct.pack("<I", len(data)) + data)
+    assert list(read_records(tmp_path / "one.rec")) == [Record(1, 2.0, b"img!")]
 
 
 def test_a_label_without_a_class_and_a_record_without_an_image_are_one_line(packed: Path, tmp_path: Path) -> None:
@@ -251,6 +276,36 @@ def test_weights_of_another_network_are_one_line(tmp_path: Path) -> None:
     wrong = {"conv_weight": np.ones((1, 3, 1, 1)), "fc_weight": np.ones((13, 2)), "fc_bias": np.zeros(13)}
     (tmp_path / "lab-0003.params").write_bytes(params(**wrong))
     assert "its layers do not fit chops of 32 px" in problem(*imported(prefix, tmp_path / "m"))
+
+
+def test_what_can_not_be_told_is_one_line(tmp_path: Path) -> None:
+    prefix = write_checkpoint(tmp_path)
+    assert "--classes lab-names.txt: no such file" in problem(*imported(prefix, tmp_path / "m", "--classes", "lab-names.txt"))
+    for option, number in (("--std", "0"), ("--std", "60,0,60"), ("--mean", "nan"), ("--mean", "")):
+        done = run(*imported(prefix, tmp_path / "m", option, number))
+        assert done.exit_code == 2, done.output
+        assert option in done.output
+    assert not (tmp_path / "m").exists()
+
+
+def test_weights_that_are_no_numbers_are_one_line(tmp_path: Path) -> None:
+    prefix = write_checkpoint(tmp_path)
+    weights = tmp_path / "lab-0003.params"
+    weights.write_bytes(weights.read_bytes().replace(struct.pack("<f", 7.0), struct.pack("<f", math.nan)))
+    assert "fc_weight holds values that are no numbers" in problem(*imported(prefix, tmp_path / "m"))
+
+
+def test_after_a_disk_that_became_full_the_same_command_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = imported(write_checkpoint(tmp_path), tmp_path / "lab-1")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.export.write_settings", full)
+        assert isinstance(run(*told).exception, TryAgainLater)
+    done = run(*told)
+    assert done.exit_code == 0, done.output
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])

@@ -7,6 +7,7 @@ walk that frame ourselves, so that a corrupt record fails alone; TensorFlow's ow
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -51,6 +52,7 @@ def read_tfrecords(paths: Sequence[Path], label_names: Sequence[str] = ()) -> Fo
 
 
 def _example_type() -> Any:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its lines about graphics cards would hide ours
     try:
         from tensorflow.train import Example
     except ImportError as error:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Sequence
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +31,16 @@ _log = logging.getLogger("import-mxnet")
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-def _numbers(_context: Any, _option: Any, text: str) -> tuple[float, ...]:
+def _numbers(_context: Any, option: click.Parameter, text: str) -> tuple[float, ...]:
     try:
-        return tuple(float(part) for part in text.split(","))
+        numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not one number, or one a channel with commas between") from None
+        numbers = ()
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise click.BadParameter(f"{text!r} is not one number, or one a channel with commas between")
+    if option.name == "std" and 0 in numbers:
+        raise click.BadParameter("nothing can be divided by 0")
+    return numbers
 
 
 @click.command("import-mxnet")
@@ -91,31 +99,41 @@ def import_mxnet(
     checkpoint = read_checkpoint(prefix, epoch)
     network = to_onnx(checkpoint, window, View(white, mean, std, scale), names)
     finder = load_model(drop_from or default_model_folder())
-    try:
-        write_atomically(out / export.DROP_FILE, finder.drop.content)
-        write_atomically(out / export.CHOPS_FILE, network)
-    except OSError as error:
-        raise TryAgainLater(f"can not write to {out} ({error.strerror})") from error
     told = finder.spec.drop
-    drop = export.drop_settings(out, told.side) | {"threshold": told.threshold, "min_area": told.min_area}
     record = {
         "imported_from": [f"{file.name} {export.sha256(file)}" for file in checkpoint.files],
         "outputs": names,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "parameters": sum(int(array.size) for array in checkpoint.weights.values()),
     }
-    tables = {
-        "um_per_px": um_per_px,
-        "image_width": image_width,
-        "drop": drop,
-        "chops": export.padded_chop_settings(out, window),
-        "calibration": {"temperature": 1.0},
-        "licences": {"weights": licence, "training_data": "not stated: the lab's own that trained it"},
-        "training": {"chops": record, "drop": {"from": finder.reference.name}},
-    }
-    export.write_settings(out, tables)
-    load_model(out)
+    with _whole_or_nothing(out):
+        write_atomically(out / export.DROP_FILE, finder.drop.content)
+        write_atomically(out / export.CHOPS_FILE, network)
+        tables = {
+            "um_per_px": um_per_px,
+            "image_width": image_width,
+            "drop": export.drop_settings(out, told.side) | {"threshold": told.threshold, "min_area": told.min_area},
+            "chops": export.padded_chop_settings(out, window),
+            "calibration": {"temperature": 1.0},
+            "licences": {"weights": licence, "training_data": "not stated: the lab's own that trained it"},
+            "training": {"chops": record, "drop": {"from": finder.reference.name}},
+        }
+        export.write_settings(out, tables)
+        load_model(out)
     click.echo(f"wrote {out}: {len(names)} outputs, {record['parameters']} weights; try crystal-search score IMAGES --model {out}")
+
+
+@contextmanager
+def _whole_or_nothing(out: Path) -> Iterator[None]:
+    """Takes back what was written into ``out``, which was no folder or an empty one, so that the same command can be given again."""
+    try:
+        yield
+    except OSError as error:
+        shutil.rmtree(out, ignore_errors=True)
+        raise TryAgainLater(f"can not write to {out} ({error.strerror})") from error
+    except BaseException:
+        shutil.rmtree(out, ignore_errors=True)
+        raise
 
 
 def _check_out(out: Path) -> None:
@@ -135,6 +153,8 @@ def _names(prefix: str, told: str | None) -> list[str]:
         names = known or list(NAMES)
     elif told in BY_KEY:
         names = list(BY_KEY[told].answers_as)
+    elif (Path(told).suffix or len(Path(told).parts) > 1) and not Path(told).is_file():
+        raise UsageError(f"--classes {told}: no such file")
     else:
         names = read_classes(Path(told)) if Path(told).is_file() else class_names(told.split(","), "--classes")
     if known is not None and names != known:

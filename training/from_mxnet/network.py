@@ -42,8 +42,8 @@ class Checkpoint:
 
 
 def read_checkpoint(prefix: str, epoch: int) -> Checkpoint:
-    """``PREFIX-symbol.json`` and ``PREFIX-0007.params``. Raises ``UsageError`` with one line where a file is not one of MXNet, or weights
-    that the network names are missing."""
+    """``PREFIX-symbol.json`` and ``PREFIX-0007.params``. Raises ``UsageError`` with one line where a file is not one of MXNet,
+    weights that the network names are missing, or weights are no numbers."""
     files = Path(f"{prefix}-symbol.json"), Path(f"{prefix}-{epoch:04d}.params")
     symbol, weights = read_symbol(files[0]), read_params(files[1])
     given = [node.name for node in symbol.nodes if node.op == INPUT and node.name not in weights and not node.name.endswith("label")]
@@ -51,6 +51,8 @@ def read_checkpoint(prefix: str, epoch: int) -> Checkpoint:
     if lacking:
         some = ", ".join(lacking[:3]) + (", ..." if len(lacking) > 3 else "")
         raise UsageError(f"{files[1]} lacks {len(lacking)} of the weights that {files[0].name} names: {some}")
+    if broken := [name for name, array in weights.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]:
+        raise UsageError(f"{files[1]}: {broken[0]} holds values that are no numbers, the training went astray: take an earlier epoch")
     if not given:
         raise UsageError(f"{files[0]} takes no input: it is no classifier of images")
     return Checkpoint(symbol, weights, files)

@@ -101,7 +101,7 @@ def main() -> int:
     parser.add_argument("training")
     parser.add_argument("validation")
     parser.add_argument("--out", required=True, help="Prefix of the checkpoints.")
-    parser.add_argument("--classes", type=int, default=13)
+    parser.add_argument("--classes", type=int, help="Outputs; default: as many as classes.txt beside the records names, or 13.")
     parser.add_argument("--side", type=int, default=224, help="Side in px of what the network sees; records hold a little more.")
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--batch", type=int, default=32)
@@ -115,11 +115,26 @@ def main() -> int:
         if not Path(path).is_file():
             print(f"{path}: no such file", file=sys.stderr)
             return 2
-    Path(told.out).parent.mkdir(parents=True, exist_ok=True)
     names = Path(told.training).with_name("classes.txt")
-    if names.is_file():
+    named = sum(bool(line.strip()) for line in names.read_text().splitlines()) if names.is_file() else None
+    told.classes = told.classes or named or 13
+    problem = None
+    if named not in (None, told.classes):
+        problem = f"--classes {told.classes}: {names} names {named}, and labels count them: leave --classes out"
+    elif told.gpu is not None and told.gpu >= mx.context.num_gpus():
+        problem = f"--gpu {told.gpu}: this MXNet sees {mx.context.num_gpus()} graphics cards; without --gpu it trains on the processor"
+    if problem:
+        print(problem, file=sys.stderr)
+        return 2
+    Path(told.out).parent.mkdir(parents=True, exist_ok=True)
+    if named:
         shutil.copyfile(names, f"{told.out}-classes.txt")
-    train(told)
+    try:
+        train(told)
+    except mx.base.MXNetError as error:
+        last = str(error).strip().splitlines()[-1]
+        print(f"MXNet gave up ({last}); crystal-search dataset from-records says which record can not be read", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from crystal_search.classes import NAMES
-from crystal_search.errors import TryAgainLater, UsageError
+from crystal_search.errors import TryAgainLater
 from training.chops import WINDOW
 from training.datasets.loading import read_dataset, read_test
 from training.evaluation.comparison.tables import markdown
@@ -67,6 +67,4 @@ def from_records(training: Path, validation: Path, test: Path | None, out: Path,
     names = read_classes(classes or beside) if classes or beside.is_file() else list(NAMES)
     parts = {"training": training, "validation": validation} | ({"test": test} if test else {})
     counts = to_dataset(parts, names, out, window, white)
-    if empty := [part for part, count in counts.items() if not count]:
-        raise UsageError(f"no record for {', '.join(empty)}")
     click.echo(f"wrote {out}: {', '.join(f'{count} chops for {part}' for part, count in counts.items())}")

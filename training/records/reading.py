@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,20 @@ def to_dataset(parts: dict[str, Path], classes: Sequence[str], out: Path, window
     """Writes record files, by part, as a data set for chops of ``window`` px into the new folder ``out``; returns the chops of each part.
 
     Label k means ``classes[k]``. Images are brought to the size of a training chop; ``white`` is the byte of brightness 1 in them. Raises
-    ``UsageError`` with one line for a damaged file, a label without a class, and a folder that is not empty.
+    ``UsageError`` with one line for a damaged file, one without records, a label without a class, and a folder that is not empty;
+    ``out`` is then as it was, so that the same command may be given again.
     """
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty: name another folder with --out")
+    try:
+        return _write(parts, classes, out, window, white)
+    except BaseException:
+        for part in parts:
+            shutil.rmtree(out / part, ignore_errors=True)
+        raise
+
+
+def _write(parts: dict[str, Path], classes: Sequence[str], out: Path, window: int, white: float) -> dict[str, int]:
     places = np.array([NAMES.index(name) for name in classes], np.uint8)
     hashes: dict[str, str] = {}
     counts: dict[str, int] = {}
@@ -72,6 +83,8 @@ def to_dataset(parts: dict[str, Path], classes: Sequence[str], out: Path, window
             if len(labels) == _SHARD:
                 close()
         close()
+        if not counts[part]:
+            raise UsageError(f"{path}: there is no record in it")
     record_json = {
         "format": FORMAT,
         "version": __version__,

@@ -19,7 +19,7 @@ from crystal_search.errors import UsageError
 MAGIC = struct.pack("<I", 0xCED7230A)
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _MOST = 1 << 29
-#: Flag (0: one label), label, number, a second number that is not used.
+#: Flag (0: one label, here; else so many after the header), label, number, a second number that is not used.
 _HEADER = struct.Struct("<IfQQ")
 
 
@@ -66,16 +66,26 @@ def _parts(data: bytes) -> list[bytes]:
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """The records of a .rec file, in the file's order. Its .idx is not needed.
+    """The records of a .rec file, in the file's order. Its .idx is not needed; where it is there, it tells whether the file was cut off
+    between two records.
 
     Raises ``UsageError`` with one line for a file that can not be read, is cut short, or holds something else.
     """
+    count = 0
     try:
         with path.open("rb") as file:
             for place, data in _whole(path, file):
                 yield _record(path, place, data)
+                count += 1
+        index = path.with_suffix(".idx")
+        named = sum(bool(line.strip()) for line in index.read_bytes().splitlines()) if index.is_file() else count
     except OSError as error:
         raise UsageError(f"{path}: can not be read ({error.strerror})") from error
+    if named != count:
+        raise UsageError(
+            f"{path}: it holds {count} records and {index.name} names {named}: copy both again from where they were made, or, if the "
+            f"{index.suffix} is of another file, move that away"
+        )
 
 
 def _whole(path: Path, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -106,9 +116,12 @@ def _record(path: Path, place: int, data: bytes) -> Record:
     if len(data) < _HEADER.size:
         raise UsageError(f"{path}: the record at byte {place} has {len(data)} bytes, too few for an image")
     flag, label, number, _ = _HEADER.unpack_from(data)
+    # Records for detectors begin with the length of their header, which would pass for a class.
+    if flag > 1:
+        raise UsageError(f"{path}: the record at byte {place} has {flag} labels: only records with one, its class, can be taken")
     labels = 4 * flag
     if len(data) < _HEADER.size + labels:
-        raise UsageError(f"{path}: the record at byte {place} promises {flag} labels and ends before")
+        raise UsageError(f"{path}: the record at byte {place} ends before its label")
     if flag:
         (label,) = struct.unpack_from("<f", data, _HEADER.size)
     return Record(int(number), float(label), data[_HEADER.size + labels :])
