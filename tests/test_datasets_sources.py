@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from heavy import heavy
 from scored_lab import Lab, image_name
 
 from crystal_search.errors import SettingsError, UsageError
@@ -252,7 +253,7 @@ tensorflow_warns = pytest.mark.filterwarnings("ignore")  # while it is imported
 
 def records(path: Path, *features: dict[str, Any]) -> list[int]:
     """A TFRecord file that TensorFlow itself wrote; where each record starts."""
-    tf = pytest.importorskip("tensorflow", reason="TFRecords need the extra [training]")
+    tf = heavy("tensorflow")
 
     def feature(value: Any) -> Any:
         if isinstance(value, bytes):

@@ -170,7 +170,6 @@ def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_postgresql_that_is_away_is_one_line_without_the_password() -> None:
-    pytest.importorskip("psycopg", reason="needs the driver of PostgreSQL: pip install 'crystal-search[postgres]'")
     with pytest.raises(TryAgainLater, match="away or busy") as caught:
         open_ledger("postgresql://user:secret@127.0.0.1:1/ledger")
     assert "secret" not in str(caught.value)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from generator_lab import make_lab
+from heavy import heavy
 from sqlalchemy import text
 from tiny_model import encoded, picture, write_model
 
@@ -23,7 +24,7 @@ from training.datasets.from_tfrecords import masked_crc32c
 from training.evaluation.labels import read_labels
 from training.evaluation.scores import read_scores
 
-tensorflow = pytest.importorskip("tensorflow", reason="training needs the extra [training]")
+tensorflow = heavy("tensorflow")
 
 WELLS = {
     "Crystals": picture(("crystals_harvestable", 80, 60)),

@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from click.testing import CliRunner
+from heavy import heavy
 from tiny_dataset import write_dataset
 
 from client_app.model import load_model
@@ -22,7 +23,7 @@ from training.outputs import FIVE, MARCO, SHUT_OUT, THIRTEEN
 from training.run_file import read
 from training.zoo import ZOO, weight_layers
 
-keras = pytest.importorskip("keras", reason="training needs the extra [training]")
+keras = heavy("keras")
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning"),

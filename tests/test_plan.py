@@ -334,7 +334,6 @@ def test_without_matplotlib_one_line_names_the_extra_and_nothing_is_written(tmp_
 
 
 def test_the_plots_lines_pass_through_the_papers_216_machines_in_a_month() -> None:
-    pytest.importorskip("matplotlib", reason="the plot needs the extra [training]")
     from crystal_search.planning.plot import draw
 
     (axes,) = draw(planned(12.0, machines=(10, 100, 5000))).axes
@@ -348,7 +347,6 @@ def test_the_plots_lines_pass_through_the_papers_216_machines_in_a_month() -> No
 
 
 def test_a_speed_that_is_the_papers_own_gets_one_line() -> None:
-    pytest.importorskip("matplotlib", reason="the plot needs the extra [training]")
     from crystal_search.planning.plot import draw
 
     (axes,) = draw(planned(36.0)).axes
@@ -357,7 +355,6 @@ def test_a_speed_that_is_the_papers_own_gets_one_line() -> None:
 
 
 def test_the_plot_is_written_as_a_png(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="the plot needs the extra [training]")
     file = tmp_path / "plot.png"
     assert told("--seconds-per-well", "12", "--plot", str(file)).endswith(f"{file}\n")
     assert file.read_bytes().startswith(b"\x89PNG")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from heavy import heavy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_dataset import write_dataset
@@ -24,7 +25,7 @@ from training.datasets.loading import read_dataset
 from training.from_mxnet.network import View, read_checkpoint, to_onnx
 from training.records.recordio import MAGIC, Record, read_records, write_records
 
-h5py = pytest.importorskip("h5py", reason="training needs the extra [training]")
+h5py = heavy("h5py")
 
 
 def run(*arguments: object) -> Result:

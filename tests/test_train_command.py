@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from heavy import heavy
 from PIL import Image
 from tiny_dataset import SIDE, write_dataset
 
@@ -25,7 +26,7 @@ from crystal_search.cli import crystal_search
 from crystal_search.errors import CrystalSearchError, SettingsError, UsageError
 from training import backend, cli, drop, export, loop, shards
 
-keras = pytest.importorskip("keras", reason="training needs the extra [training]")
+keras = heavy("keras")
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from heavy import heavy
 from small_disk import small_disk
 
 from crystal_search.errors import CrystalSearchError, TryAgainLater, UsageError
@@ -14,7 +15,7 @@ from training import checkpoints, loop, mixture
 from training.average import Average
 from training.rates import levels, planned_level, stagnation_level
 
-keras = pytest.importorskip("keras", reason="training needs the extra [training]")
+keras = heavy("keras")
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:keras"),

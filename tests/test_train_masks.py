@@ -124,7 +124,6 @@ def test_nothing_to_train_on_is_an_error(tmp_path: Path) -> None:
 
 
 def test_an_unknown_well_does_not_count_in_the_loss() -> None:
-    pytest.importorskip("keras", reason="training needs the extra [training]")
     truth = np.zeros((1, 4, 4, 2), np.float32)
     truth[..., 1] = -1
     one, two = np.full((2, 1, 4, 4, 2), 0.5, np.float32)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from heavy import heavy
 
 from client_app.dense import dense_logits
 from client_app.model import load_model
@@ -16,7 +17,7 @@ from crystal_search.classes import CRYSTAL_CLASSES, NAMES
 from crystal_search.errors import UsageError
 from training import chops, cli, drop, export, loop, networks, shards
 
-keras = pytest.importorskip("keras", reason="training needs the extra [training]")
+keras = heavy("keras")
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning"),
