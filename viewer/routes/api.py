@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from viewer.app import TheAdmin, TheChanger, TheViewer, TheVisitor
+from viewer.asking import TheAdmin, TheChanger, TheViewer, TheVisitor
 from viewer.drop_view import drop_view
 from viewer.errors import NotAllowed, NotFound
 from viewer.held import approve, batch_page

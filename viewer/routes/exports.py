@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from crystal_search.classes import CLASSES
 from viewer import exports
-from viewer.app import TEMPLATES, TheViewer, TheVisitor
+from viewer.asking import TEMPLATES, TheViewer, TheVisitor
 from viewer.errors import NotFound
 from viewer.plate_view import plate_view
 from viewer.plates import find_plate

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 
 from crystal_search.archives import ArchiveError, read_overlay
-from viewer.app import TheViewer, TheVisitor
+from viewer.asking import TheViewer, TheVisitor
 from viewer.errors import NotFound
 from viewer.evaluations import all_artscores_of, counting
 from viewer.pictures import image_folder, picture

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from viewer.app import TEMPLATES, TheChanger, TheViewer, TheVisitor, page_content, set_cookie
+from viewer.asking import TEMPLATES, TheChanger, TheViewer, TheVisitor, page_content, set_cookie
 from viewer.errors import HttpError, NotFound
 from viewer.gate import Visitor
 from viewer.plates import course_of, find_plate, inspections_of
