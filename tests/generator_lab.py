@@ -19,7 +19,8 @@ from crystal_search.ledger import Ledger, open_ledger
 from crystal_search.settings import Settings, load_settings
 from crystal_search.xtaltrak import open_xtaltrak
 from crystal_search.xtaltrak.embedded import create_embedded, load_images
-from work_generator.generate import Generator, run_round
+from work_generator.generate import run_round
+from work_generator.generator import Generator
 
 #: What the work generator looks at in a model, whose networks hold their own names.
 MODEL_TOML = f"""name = "tiny"

@@ -24,7 +24,8 @@ from crystal_search.xtaltrak.embedded import load_images
 from crystal_search.xtaltrak.scores import ScoreTable
 from finalizer.finalize import finalize_round
 from finalizer.set_autoscore import set_autoscore_round
-from work_generator.generate import Generator, run_round
+from work_generator.generate import run_round
+from work_generator.generator import Generator
 
 SEED = 20261125
 #: Kills in each stage; 20 and more show it better, and take their time.

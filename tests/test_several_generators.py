@@ -29,7 +29,8 @@ from crystal_search.xtaltrak import open_xtaltrak
 from crystal_search.xtaltrak.images import Key
 from work_generator import slots
 from work_generator.files import Disk
-from work_generator.generate import Generator, run_round
+from work_generator.generate import run_round
+from work_generator.generator import Generator
 
 _PATIENCE_SECONDS = 60.0
 DROPS = list(product(range(1, 8), range(1, 5), (1,)))

@@ -16,7 +16,8 @@ from crystal_search.service import Stop
 from crystal_search.settings import load_settings
 from crystal_search.xtaltrak import open_xtaltrak
 from crystal_search.xtaltrak.images import Key
-from work_generator.generate import Generator, prepare, run_round
+from work_generator.generate import prepare, run_round
+from work_generator.generator import Generator
 
 
 @click.command()

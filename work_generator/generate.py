@@ -7,30 +7,26 @@ may work at once: one reads a search, or packs a batch, while it has a lease on 
 from __future__ import annotations
 
 import logging
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from crystal_search.archives import ModelReference
 from crystal_search.doctor.images import is_image_root
 from crystal_search.errors import TryAgainLater
-from crystal_search.grid import ARCHIVE_PRIORITY, REALTIME_PRIORITY, Grid
-from crystal_search.ledger import Ledger, leases, searches
+from crystal_search.grid import ARCHIVE_PRIORITY, REALTIME_PRIORITY
 from crystal_search.ledger import images as queue
+from crystal_search.ledger import leases, searches
 from crystal_search.ledger.images import OpenUnit
 from crystal_search.ledger.pauses import check_not_paused, pause_of
 from crystal_search.ledger.schema import ImageState
 from crystal_search.ledger.searches import Cursor
 from crystal_search.leftovers import sweep_partials
 from crystal_search.models import find_model, model_threshold
-from crystal_search.service import Stop
-from crystal_search.settings import Search, Settings
-from crystal_search.xtaltrak import XtalTrak
+from crystal_search.settings import Search
 from crystal_search.xtaltrak.images import Key, Page
-from work_generator.files import Disk, ImageStore, name_problem
+from work_generator.files import name_problem
+from work_generator.generator import Generator
 from work_generator.late import claim_late, send_lost
 from work_generator.packing import GROUP, Packer, refused_counts
 from work_generator.slots import Slot, adopt, take_slot
@@ -46,34 +42,6 @@ _BUSY_SECONDS = 0.2
 #: Where many images are missing, the image root is looked at again after this time.
 _PLATES_SECONDS = 60.0
 _PRIORITY_NAMES = {REALTIME_PRIORITY: "realtime", ARCHIVE_PRIORITY: "archive"}
-
-
-@dataclass(frozen=True, slots=True)
-class Generator:
-    """What a round works with; ``now`` is in seconds, ``store`` the settings' folders unless given.
-
-    From round to round remain ``positions``, the keys, by search, at which a look back was cut short, ``marks`` of refused images'
-    files as they were when last read, ``did``, which counts what was done, ``said``, the pause that was logged, by priority,
-    ``plates_seen``, when the image root was last found to have plates of XtalTrak, and ``gone_back``, the searches warned of that.
-    """
-
-    settings: Settings
-    ledger: Ledger
-    xtaltrak: XtalTrak
-    grid: Grid
-    stop: Stop = field(default_factory=Stop)
-    positions: dict[str, Key] = field(default_factory=dict)
-    now: Callable[[], float] = time.monotonic
-    marks: dict[int, tuple[int, int]] = field(default_factory=dict)
-    did: Counter[str] = field(default_factory=Counter)
-    store: ImageStore | None = None
-    said: dict[int, str] = field(default_factory=dict)
-    plates_seen: dict[Path, float] = field(default_factory=dict)
-    gone_back: set[str] = field(default_factory=set)
-
-    @property
-    def files(self) -> ImageStore:
-        return self.store or Disk(self.settings.paths.images, self.settings.work_units)
 
 
 def prepare(generator: Generator, *, rescan: bool, retry: Iterable[ImageState]) -> None:

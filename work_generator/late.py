@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from crystal_search.ledger import images as queue
 from work_generator.files import RefusedImageError
-
-if TYPE_CHECKING:
-    from work_generator.generate import Generator
+from work_generator.generator import Generator
 
 _log = logging.getLogger("work-generator")
 

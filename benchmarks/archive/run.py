@@ -27,7 +27,8 @@ from crystal_search.settings import Paths, Search, Settings, XtalTrak
 from crystal_search.xtaltrak import open_xtaltrak
 from crystal_search.xtaltrak.embedded import create_embedded
 from crystal_search.xtaltrak.images import database_time
-from work_generator.generate import Generator, run_round
+from work_generator.generate import run_round
+from work_generator.generator import Generator
 
 PART = 1_000_000
 _NEW = "RMM3_01_222_ROBO_Test1_Clon1_CI_0000NEW1_001_{day:%y%m%d}_01_01_01_HF_99_030_001_RDI.jpg"
