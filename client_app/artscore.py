@@ -62,6 +62,12 @@ def artscore(probabilities: Probabilities, threshold: float) -> Artscore:
     return Artscore(_NAME_OF_CODE[CLASSES[winner].code], float(probabilities[window, winner]), crystal, window, winner, where)
 
 
+def class_probabilities(windows: Windows) -> dict[str, float]:
+    """The largest probability of each class in any window; classes that a model does not know are left out, theirs is 0 everywhere."""
+    largest = windows.probabilities.max(axis=0)
+    return {row.name: round(float(value), 6) for row, value in zip(CLASSES, largest, strict=True) if value > 0}
+
+
 def best_chops(windows: Windows, score: Artscore, count: int) -> list[Chop]:
     """The ``count`` most probable windows, each under its most probable class, those of the clear group and rim last (P18).
 

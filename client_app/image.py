@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import msgspec
 
-from client_app.artscore import Chop, artscore, best_chops
+from client_app.artscore import Chop, artscore, best_chops, class_probabilities
 from client_app.classify import classify, needed_size
 from client_app.decode import decode_photo
 from client_app.drop import find_drop
 from client_app.errors import one_line
 from client_app.labels import Look
 from client_app.model import Model
+from client_app.outline import outline
 from client_app.overlay import overlay
 from client_app.regions import crystal_regions
 from crystal_search.archives import ChopResult, ImageResult, Status
@@ -91,10 +92,12 @@ def _score(
             id=image_id,
             status=Status.SCORED if score.class_name else Status.UNSURE,
             drop_box=photo.in_file(drop.box).as_tuple(),
+            outline=outline(drop.mask, photo.width, photo.height, photo.in_file(drop.box)),
             class_name=score.class_name,
             score=BY_NAME[score.class_name].score if score.class_name else None,
             probability=score.probability,
             crystal_probability=score.crystal_probability,
+            class_probabilities=class_probabilities(windows),
             chops=[
                 ChopResult(box=photo.in_file(chop.box).as_tuple(), class_name=chop.class_name, probability=chop.probability)
                 for chop in chops

@@ -15,7 +15,7 @@ import secrets
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -38,6 +38,8 @@ MAX_RESULT_BYTES = 64 * 1024 * 1024
 _MAX_JSON_BYTES = 8 * 1024 * 1024
 _ZIP_OVERHEAD = 64 * 1024  # headers of 64 entries
 MAX_CHOPS = 100
+#: Corners of a drop's outline: enough to look round, and 64 outlines take 40 kB at the most.
+MAX_OUTLINE = 64
 #: No imager makes larger pictures; a claim beyond this is an attack or a broken file.
 MAX_SIDE = 65_500
 
@@ -50,6 +52,7 @@ Line = Annotated[str, msgspec.Meta(max_length=500, pattern=r"^[^\r\n]*$")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=120, pattern=r"^[^\r\n]*$")]
 OverlayKind = Annotated[str, msgspec.Meta(pattern="^(all|crystal|precipitate|other|clear|unsure|no_drop)$")]
 PixelBox = tuple[int, int, int, int]
+Point = tuple[int, int]
 
 
 class ArchiveError(CrystalSearchError):
@@ -125,16 +128,22 @@ class ChopResult(_Document, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class ImageResult(_Document, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the client says of one image. ``box`` is the drop's, in px of the original image, half-open."""
+    """What the client says of one image. ``drop_box`` is in px of the original image, half-open.
+
+    ``outline`` is the drop's edge in the same px, the corners of a closed polygon as x and y; ``class_probabilities`` has the largest
+    probability of each of the model's classes in any window, ``rim`` (P2) apart from ``clear``. Clients of before had neither.
+    """
 
     id: ImageId
     status: Status
     reason: Line | None = None
     drop_box: PixelBox | None = None
+    outline: Annotated[list[Point], msgspec.Meta(max_length=MAX_OUTLINE)] = msgspec.field(default_factory=list)
     class_name: str | None = None
     score: str | None = None
     probability: Probability | None = None
     crystal_probability: Probability | None = None
+    class_probabilities: dict[str, Probability] = msgspec.field(default_factory=dict)
     chops: Annotated[list[ChopResult], msgspec.Meta(max_length=MAX_CHOPS)] = msgspec.field(default_factory=list)
     seconds: Annotated[float, msgspec.Meta(ge=0.0, le=1e7)] = 0.0
 
@@ -362,6 +371,16 @@ def read_results(path: Path) -> Results:
     return results
 
 
+def read_image_result(path: Path, image_id: str) -> ImageResult | None:
+    """What the client said of one image of a result archive that ``read_results`` has taken; None where the archive has no such image.
+
+    The pictures in it are not looked at, which would take longer than all the rest. Raises as ``read_results`` does.
+    """
+    with _open_zip(path, MAX_RESULT_BYTES, MAX_IMAGES + 1) as archive:
+        results = _decode(path, RESULTS, _read_entry(path, archive, RESULTS, _MAX_JSON_BYTES), Results)
+    return next((image for image in results.images if image.id == image_id), None)
+
+
 def read_overlay(path: Path, image_id: str) -> bytes | None:
     """The JPEG overlay of one image of a result archive, or None where none was drawn."""
     with _open_zip(path, MAX_RESULT_BYTES, MAX_IMAGES + 1) as archive:
@@ -401,10 +420,15 @@ def _inconsistency(image: ImageResult) -> str | None:
     for x0, y0, x1, y1 in boxes:
         if not (0 <= x0 < x1 <= MAX_SIDE and 0 <= y0 < y1 <= MAX_SIDE):
             return f"impossible box {x0},{y0},{x1},{y1}"
-    for chop in image.chops:
-        if chop.class_name not in BY_NAME:
-            return f"unknown class {chop.class_name[:40]!r}"
-    numbers = [image.probability, image.crystal_probability, *(chop.probability for chop in image.chops)]
+    for class_name in [*(chop.class_name for chop in image.chops), *image.class_probabilities]:
+        if class_name not in BY_NAME:
+            return f"unknown class {class_name[:40]!r}"
+    numbers = [
+        image.probability,
+        image.crystal_probability,
+        *image.class_probabilities.values(),
+        *(chop.probability for chop in image.chops),
+    ]
     if any(number is not None and not math.isfinite(number) for number in numbers):
         return "a probability is not a number"
     scored = (image.class_name, image.score, image.probability)
@@ -413,6 +437,9 @@ def _inconsistency(image: ImageResult) -> str | None:
             return "scored without a known class, score and probability"
         if image.score != BY_NAME[image.class_name].score:
             return f"score {image.score} is not that of {image.class_name}"
+        every = [value for name, value in image.class_probabilities.items() if name in BY_NAME and BY_NAME[name].score == image.score]
+        if image.class_probabilities and abs(max(every, default=0.0) - (image.probability or 0.0)) > 1e-5:
+            return f"its probability is not the largest of {image.class_name}"
         if image.class_name in CRYSTAL_CLASSES and (image.probability or 0.0) > (image.crystal_probability or 0.0) + 1e-6:
             return "its crystal probability is below that of its crystal class"
     elif scored != (None, None, None):
@@ -420,8 +447,20 @@ def _inconsistency(image: ImageResult) -> str | None:
     if image.status in (Status.SCORED, Status.UNSURE):
         if image.drop_box is None or image.crystal_probability is None:
             return f"status {image.status} without drop box or crystal probability"
-    elif image.drop_box is not None or image.chops:
+        if problem := _outside(image.outline, image.drop_box):
+            return problem
+    elif image.drop_box is not None or image.outline or image.chops or image.class_probabilities:
         return f"status {image.status} with a drop"
     if (image.status is Status.FAILED) != (image.reason is not None):
         return "a reason belongs to status failed, and to no other"
+    return None
+
+
+def _outside(outline: Sequence[Point], box: PixelBox) -> str | None:
+    """Why an outline is not that of a drop with this box, or None; an empty one is none at all."""
+    if outline and len(outline) < 3:
+        return f"an outline of {len(outline)} corners"
+    for x, y in outline:
+        if not (box[0] <= x <= box[2] and box[1] <= y <= box[3]):
+            return f"its outline leaves its drop box at {x},{y}"
     return None

@@ -33,6 +33,7 @@ from crystal_search.archives import (
     check_results,
     open_work_unit,
     random_id,
+    read_image_result,
     read_overlay,
     read_results,
     sha256_hex,
@@ -75,6 +76,8 @@ def scored(image_id: str, **changes: Any) -> ImageResult:
         "score": "13",
         "probability": 0.93,
         "crystal_probability": 0.02,
+        "outline": [(10, 20), (300, 100), (100, 400)],
+        "class_probabilities": {"precipitate": 0.93, "clear": 0.4},
         "chops": [ChopResult(box=(10, 20, 170, 180), class_name="precipitate", probability=0.93)],
     }
     return ImageResult(**(fields | changes))
@@ -149,6 +152,20 @@ def test_results_come_back_as_they_went(result: Path) -> None:
     assert read_results(result) == results()
     assert read_overlay(result, IDS[0]) == JPEG
     assert read_overlay(result, IDS[1]) is None
+
+
+def test_one_image_of_a_result(result: Path) -> None:
+    assert read_image_result(result, IDS[0]) == scored(IDS[0])
+    assert read_image_result(result, "c" * 32) is None
+
+
+def test_results_of_clients_without_outline_and_classes_are_read(tmp_path: Path, result: Path) -> None:
+    def older(found: dict[str, Any]) -> None:
+        for image in found["images"]:
+            del image["outline"], image["class_probabilities"]
+
+    image = read_results(document(tmp_path / "old.zip", "results.json", older, result)).images[0]
+    assert (image.outline, image.class_probabilities) == ([], {})
 
 
 def test_64_images_are_allowed(tmp_path: Path) -> None:
@@ -466,6 +483,14 @@ def _first(**changes: Any) -> Callable[[dict[str, Any]], object]:
         (_first(reason="but"), "a reason belongs to status failed"),
         (_first(chops=[{"box": [0, 0, 5, 5], "class_name": "gold", "probability": 0.5}]), "unknown class 'gold'"),
         (_first(chops=[{"box": [5, 0, 5, 5], "class_name": "clear", "probability": 0.5}]), "impossible box"),
+        (_first(outline=[[10, 20], [300, 400]]), "an outline of 2 corners"),
+        (_first(outline=[[10, 20], [300, 400], [9, 400]]), "its outline leaves its drop box at 9,400"),
+        (_first(outline=[[10, 20]] * 65), "outline"),
+        (_first(class_probabilities={"gold": 0.5}), "unknown class 'gold'"),
+        (_first(class_probabilities={"precipitate": 1.5}), "class_probabilities"),
+        (_first(class_probabilities={"precipitate": 0.5, "clear": 0.93}), "is not the largest of precipitate"),
+        (lambda d: d["images"][1].update(outline=[[1, 1], [2, 2], [3, 1]]), "status failed with a drop"),
+        (lambda d: d["images"][1].update(class_probabilities={"clear": 0.5}), "status failed with a drop"),
         (lambda d: d["images"][1].update(reason=None), "a reason belongs to status failed"),
         (lambda d: d["images"][1].update(reason="two\nlines"), "reason"),
     ],

@@ -245,6 +245,18 @@ def test_the_drop_page_shows_regions_scale_course_and_both_evaluations(page: Pag
     expect(page.locator("#stage .other-image")).to_be_hidden()
 
 
+def test_the_outline_and_all_classes_as_long_as_the_result_is_kept(page: Page, lab: ViewerLab) -> None:
+    """The second drop's result is there; of the third the ledger has the box, and the classes of the best regions."""
+    open_drop(page, lab.id(PLATE, "A01", subwell=3))
+    expect(page.locator("#stage polygon.drop-outline")).to_have_attribute("points", "160,40 260,120 160,200 60,120")
+    expect(page.locator("#panel")).to_contain_text("All classes")
+    press(page, "d")
+    expect(page.locator("#stage .drop-outline")).to_have_count(0)
+    press(page, "d", "ArrowRight")
+    expect(page.locator("#stage rect.drop-outline")).to_have_count(1)
+    expect(page.locator("#panel")).to_contain_text("Classes in the best regions")
+
+
 def test_going_through_the_drops(page: Page, lab: ViewerLab) -> None:
     open_drop(page, lab.id(PLATE, "A01"))
     expect(page.locator("#head")).to_contain_text(f"1 of {DROPS}")

@@ -206,9 +206,18 @@ def _fill_ledger(lab: ViewerLab, plates: Sequence[PlateOf]) -> None:
     first = (1).to_bytes(16, "big").hex()
     answer = Results(
         format_version=FORMAT_VERSION, work_unit="wu_batch-1_1", client_version="1", model=ModelReference(name="tiny", sha256="a" * 64),
-        runtime="test", provider="CPU", images=[ImageResult(id=first, status=Status.NO_DROP)],
+        runtime="test", provider="CPU", images=[ImageResult(id=first, status=Status.NO_DROP), _seen((2).to_bytes(16, "big").hex())],
     )  # fmt: skip
     write_results(lab.settings.results / "batch-1" / "wu_batch-1_1.zip", answer, {first: drawing(3)})
+
+
+def _seen(public_id: str) -> ImageResult:
+    """The second drop, as a client tells of it: more than the ledger keeps."""
+    return ImageResult(
+        id=public_id, status=Status.SCORED, drop_box=(60, 40, 260, 200), outline=[(160, 40), (260, 120), (160, 200), (60, 120)],
+        class_name=KINDS[2], score=BY_NAME[KINDS[2]].score, probability=0.75, crystal_probability=0.9,
+        class_probabilities={row.name: 0.75 if row.name == KINDS[2] else 0.01 for row in CLASSES},
+    )  # fmt: skip
 
 
 def _artscore(key: int, kind: str, state: str, at: int, now: datetime) -> dict[str, Any]:

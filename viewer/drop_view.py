@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from PIL import Image
 
+from crystal_search.archives import ArchiveError, ImageResult, read_image_result
 from crystal_search.classes import BY_NAME, CLASSES
-from crystal_search.errors import CrystalSearchError
+from crystal_search.errors import CrystalSearchError, TryAgainLater
 from crystal_search.score_codes import ScoreCodes
 from viewer.errors import NotFound
-from viewer.evaluations import ArtScore, Score, all_artscores_of, counting, disagree, marks_of, scores_on_drop
+from viewer.evaluations import ArtScore, Score, all_artscores_of, archive_of, counting, disagree, marks_of, scores_on_drop
 from viewer.lab import Lab
 from viewer.person import Person
 from viewer.pictures import image_folder, picture
@@ -79,7 +80,7 @@ def drop_view(lab: Lab, person: Person, inspection_id: int, blind: bool) -> dict
 
 
 def _image(lab: Lab, plate: Plate, drop: DropImages, name: str, arts: Sequence[ArtScore], hidden: bool) -> dict[str, Any]:
-    """One image with its scale, its size, its best chops, and what is wrong with its file, in one line."""
+    """One image with its scale, its size, the drop's outline, its best chops and classes, and what is wrong with its file, in one line."""
     art = counting([art for art in arts if art.image_name == name])
     profile = profile_of(name)
     found: dict[str, Any] = {
@@ -94,7 +95,9 @@ def _image(lab: Lab, plate: Plate, drop: DropImages, name: str, arts: Sequence[A
         "overlay": not hidden and art is not None and art.work_unit is not None,
         "chops": [],
         "dropBox": None,
+        "outline": [],
         "classes": [],
+        "everyClass": False,
     }
     try:
         file = picture(image_folder(lab.settings.paths.images, plate.barcode, drop.number), name)
@@ -109,7 +112,9 @@ def _image(lab: Lab, plate: Plate, drop: DropImages, name: str, arts: Sequence[A
     except (OSError, SyntaxError, ValueError, CrystalSearchError):
         found["problem"] = f"{name}: the file is no readable image; copy it again from the imager"
     if art is not None and not hidden:
+        result = _result(lab, art)
         found["dropBox"] = art.drop_box
+        found["outline"] = result.outline if result else []
         found["chops"] = [
             {
                 "box": chop["box"],
@@ -121,20 +126,44 @@ def _image(lab: Lab, plate: Plate, drop: DropImages, name: str, arts: Sequence[A
             for chop in art.chops
             if chop.get("class_name") in BY_NAME
         ]
-        found["classes"] = class_bars(art, lab.codes)
+        every = result.class_probabilities if result else {}
+        found["classes"] = class_bars(every or _in_best_regions(art), lab.codes)
+        found["everyClass"] = bool(every)
     return found
 
 
-def class_bars(art: ArtScore, codes: ScoreCodes) -> list[dict[str, Any]]:
-    """The largest probability of each class among what came back: the score and the best chops. Classes not among them are left out."""
+def _result(lab: Lab, art: ArtScore) -> ImageResult | None:
+    """What the client said; None where the archive has been deleted since (retention), was not kept, or can not be read just now."""
+    archive = archive_of(lab, art)
+    if archive is None or art.public_id is None or not archive.is_file():
+        return None
+    try:
+        return read_image_result(archive, art.public_id)
+    except (ArchiveError, TryAgainLater):
+        return None
+
+
+def _in_best_regions(art: ArtScore) -> dict[str, float]:
+    """The largest probability of each class among the score and the best chops, which the ledger keeps for ever."""
     best: dict[str, float] = {}
     for chop in art.chops:
         if chop.get("class_name") in BY_NAME:
             best[chop["class_name"]] = max(best.get(chop["class_name"], 0.0), float(chop["probability"]))
     if art.class_name and art.probability is not None:
         best[art.class_name] = max(best.get(art.class_name, 0.0), art.probability)
+    return best
+
+
+def class_bars(probabilities: Mapping[str, float], codes: ScoreCodes) -> list[dict[str, Any]]:
+    """The classes that have a probability, in the table's order, each with its code in the site's vocabulary."""
     return [
-        {"class": row.name, "title": row.title, "group": row.group.value, "score": codes.of(row.name), "probability": best[row.name]}
+        {
+            "class": row.name,
+            "title": row.title,
+            "group": row.group.value,
+            "score": codes.of(row.name),
+            "probability": probabilities[row.name],
+        }
         for row in CLASSES
-        if row.name in best
+        if row.name in probabilities
     ]

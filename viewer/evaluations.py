@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -120,6 +121,11 @@ def artscore_of_image(connection: Connection, codes: ScoreCodes, image_id: int) 
     """The ARTscore of one image by the ledger's id."""
     row = connection.execute(_select().where(images.c.id == image_id)).one_or_none()
     return None if row is None else _artscore(row, codes)
+
+
+def archive_of(lab: Lab, art: ArtScore) -> Path | None:
+    """Where the result that an ARTscore came in lies, as long as it is kept; None for an image without one."""
+    return None if art.work_unit is None else lab.settings.results / art.batch / f"{art.work_unit}.zip"
 
 
 def marks_of(connection: Connection, image_ids: Iterable[int]) -> dict[int, list[str]]:

@@ -12,6 +12,19 @@ import numpy as np
 from PIL import Image, ImageDraw
 from sqlalchemy import insert
 
+from crystal_search.archives import (
+    FORMAT_VERSION,
+    MAX_IMAGES,
+    MAX_OUTLINE,
+    ChopResult,
+    ImageResult,
+    ModelReference,
+    Results,
+    Status,
+    work_unit_name,
+    write_results,
+)
+from crystal_search.classes import CLASSES
 from crystal_search.ledger import open_ledger
 from crystal_search.ledger.schema import artscores, batches, images, scorings, work_units
 from crystal_search.settings import Settings
@@ -47,11 +60,13 @@ def make_plate(settings: Settings) -> None:
         connection.execute(insert(scorings).values(id=1, model_name="benchmark", model_sha256="a" * 64, settings="{}", created_at=now))
         batch = {"id": 1, "name": "bench", "scoring_id": 1, "search": "all", "priority": 0, "state": "imported"}
         connection.execute(insert(batches).values(**batch, created_at=now, changed_at=now))
-        unit = {"id": 1, "batch_id": 1, "name": "wu_bench_1", "state": "assimilated", "created_at": now, "changed_at": now}
-        connection.execute(insert(work_units).values(**unit))
+        unit = {"batch_id": 1, "state": "assimilated", "created_at": now, "changed_at": now}
+        packs = range(1, -(-len(drops) // MAX_IMAGES) + 1)
+        connection.execute(insert(work_units), [{"id": number, "name": work_unit_name("bench", number), **unit} for number in packs])
         rows = [
             {
-                "id": at + 1, "scoring_id": 1, "batch_id": 1, "work_unit_id": 1, "inspection_id": at + 1,
+                "id": at + 1, "scoring_id": 1, "batch_id": 1, "work_unit_id": at // MAX_IMAGES + 1, "inspection_id": at + 1,
+                "public_id": at.to_bytes(16, "big"),
                 "image_name": image_name(*drop), "barcode": PLATE, "plate_column": drop[0], "plate_row": drop[1], "subwell": drop[2],
                 "inspection_number": 1, "state": "scored",
             }
@@ -62,6 +77,14 @@ def make_plate(settings: Settings) -> None:
         chops = '[{"box":[900,700,1156,956],"class_name":"crystals_harvestable","probability":0.9}]'
         boxes = {"drop_box": "600,400,1900,1500", "chops": chops, "scored_at": datetime(2100, 1, 1)}
         connection.execute(insert(artscores), [{"image_id": row["id"], **score, **boxes} for row in rows])
+    for number in packs:
+        name = work_unit_name("bench", number)
+        results = Results(
+            format_version=FORMAT_VERSION, work_unit=name, client_version="benchmark", runtime="none", provider="none",
+            model=ModelReference(name="benchmark", sha256="a" * 64),
+            images=[_seen(at) for at in range(len(drops)) if at // MAX_IMAGES + 1 == number],
+        )  # fmt: skip
+        write_results(settings.results / "bench" / f"{name}.zip", results, {})
 
 
 def add_archive(settings: Settings, count: int, say: Callable[[str], None]) -> None:
@@ -106,6 +129,18 @@ _LEDGER = (
     "artscores (image_id, status, class_name, score, probability, crystal_probability, drop_box, chops, scored_at)"
     f" {_FROM} SELECT id, 'scored', 'clear', '01', 0.9, 0.05, '600,400,1900,1500', '{_CHOPS}', '2100-01-01 00:00:00.000000' FROM rows",
 )
+
+
+def _seen(at: int) -> ImageResult:
+    """What a client says of one drop, with as long an outline as the format takes."""
+    angles = np.linspace(0, 2 * np.pi, MAX_OUTLINE, endpoint=False)
+    return ImageResult(
+        id=at.to_bytes(16, "big").hex(), status=Status.SCORED, drop_box=(600, 400, 1900, 1500),
+        outline=[(round(1250 + 600 * x), round(950 + 500 * y)) for x, y in zip(np.cos(angles), np.sin(angles), strict=True)],
+        class_name="crystals_harvestable", score="23", probability=0.9, crystal_probability=0.9,
+        class_probabilities={row.name: 0.9 if row.code == 23 else 0.123456 for row in CLASSES},
+        chops=[ChopResult(box=(900, 700, 1156, 956), class_name="crystals_harvestable", probability=0.9)],
+    )  # fmt: skip
 
 
 def _drawing(seed: int) -> bytes:

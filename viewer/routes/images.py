@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 from crystal_search.archives import ArchiveError, read_overlay
 from viewer.asking import TheViewer, TheVisitor
 from viewer.errors import NotFound
-from viewer.evaluations import all_artscores_of, counting
+from viewer.evaluations import all_artscores_of, archive_of, counting
 from viewer.pictures import image_folder, picture
 from viewer.plate_view import inspection_drops
 from viewer.plates import find_plate
@@ -67,10 +67,11 @@ def _overlay(viewer: TheViewer, inspection_id: int, name: str) -> bytes:
     with viewer.lab.ledger.read() as connection:
         every = [art for art in all_artscores_of(connection, viewer.lab.codes, [inspection_id]) if art.image_name == name]
     art = counting(every)
-    if art is None or art.work_unit is None or art.public_id is None:
+    archive = None if art is None else archive_of(viewer.lab, art)
+    if art is None or archive is None or art.public_id is None:
         raise NotFound("there is no result of this image")
     try:
-        drawn = read_overlay(viewer.lab.settings.results / art.batch / f"{art.work_unit}.zip", art.public_id)
+        drawn = read_overlay(archive, art.public_id)
     except ArchiveError:
         drawn = None
     if drawn is None:

@@ -57,10 +57,10 @@ export function peopleCard(drop) {
     drop.disagree ? h("p", { class: "called" }, "Person and ARTscore differ.") : null);
 }
 
-/** The largest probability of each class among the best regions. */
+/** The largest probability of each class anywhere in the drop; among the best regions only where the result has been deleted since. */
 export function classBars(image) {
   if (!image?.classes?.length) return null;
-  return h("section", { class: "evaluation" }, h("h3", {}, "Classes in the best regions"),
+  return h("section", { class: "evaluation" }, h("h3", {}, image.everyClass ? "All classes, each where it is most probable" : "Classes in the best regions"),
     image.classes.map((row) => h("div", { class: `k-${row.class}` }, meter(`${row.score} ${row.title}`, row.probability))));
 }
 

@@ -137,7 +137,9 @@ export class Stage {
     if (!image?.width) return;
     this.svg.setAttribute("viewBox", `0 0 ${image.width} ${image.height}`);
     const rectangle = ([x0, y0, x1, y1], name) => h("svg:rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, class: name, "vector-effect": "non-scaling-stroke" });
-    if (this.outline && image.dropBox) this.svg.append(rectangle(image.dropBox, "drop-outline"));
+    if (this.outline && image.outline.length) {
+      this.svg.append(h("svg:polygon", { points: image.outline.map((point) => point.join()).join(" "), class: "drop-outline", "vector-effect": "non-scaling-stroke" }));
+    } else if (this.outline && image.dropBox) this.svg.append(rectangle(image.dropBox, "drop-outline"));
     if (this.overlay) {
       for (const chop of [...image.chops].reverse()) {
         this.svg.append(h("svg:g", { class: `k-${chop.class} chop` }, rectangle(chop.box, "halo"), rectangle(chop.box, "region"),
