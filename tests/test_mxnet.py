@@ -6,6 +6,7 @@ MXNet wants a numpy of its own: it runs in the environment that ``make test-mxne
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -178,6 +179,13 @@ def test_a_squeezenet_trained_in_mxnet_from_our_records_comes_back(tmp_path: Pat
     for wrong, line in ((("--classes", 5), "classes.txt names 13"), (("--gpu", 99), "--gpu 99: this MXNet sees")):
         done = subprocess.run([PYTHON, script, *map(str, (*told, *wrong))], capture_output=True, text=True, check=False)
         assert (done.returncode, line in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
+    short = tmp_path / "short.rec"
+    whole = told[0].read_bytes()
+    for content, place in ((b"", 0), (whole[:-4], "[1-9]"), (b"no records at all", 0)):
+        short.write_bytes(content)
+        done = subprocess.run([PYTHON, script, short, *map(str, told[1:])], capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+        assert re.fullmatch(rf"{re.escape(str(short))}: no whole record begins at byte {place}.*\n", done.stderr), done.stderr
     mxnet(script, *told, "--epochs", 2, "--batch", 4)
     assert (tmp_path / "lab-classes.txt").read_text().split() == list(NAMES)
     told = ["import-mxnet", tmp_path / "lab", 2, "--window", 64, "--mean", "110", "--std", "60", "--out", tmp_path / "lab-1"]

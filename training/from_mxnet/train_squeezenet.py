@@ -10,6 +10,7 @@ import argparse
 import builtins
 import math
 import shutil
+import struct
 import sys
 import time
 from pathlib import Path
@@ -25,6 +26,8 @@ import mxnet as mx  # noqa: E402
 
 #: What bytes are brought to: about mean 0 and deviation 1. import-mxnet is told the same two numbers.
 MEAN, STD = 110.0, 60.0
+#: What a record begins with, and the bits of the next word that are its length.
+MAGIC, LENGTH = 0xCED7230A, (1 << 29) - 1
 
 
 def network(classes: int) -> Any:
@@ -42,6 +45,20 @@ def batches(path: str, side: int, batch: int, *, training: bool) -> Any:
     normal = {f"{kind}_{channel}": value for kind, value in (("mean", MEAN), ("std", STD)) for channel in "rgb"}
     where = {"path_imgrec": path, "path_imgidx": index} if Path(index).exists() else {"path_imgrec": path}
     return mx.io.ImageRecordIter(data_shape=(3, side, side), batch_size=batch, round_batch=True, **where, **options, **normal)
+
+
+def broken_at(path: str) -> int | None:
+    """The byte from which on a record file holds no whole record; None: all are whole. There MXNet would abort."""
+    place, size = 0, Path(path).stat().st_size
+    with Path(path).open("rb") as file:
+        while place < size:
+            file.seek(place)
+            magic, word = struct.unpack("<II", file.read(8).ljust(8, b"\0"))
+            after = place + 8 + ((word & LENGTH) + 3) // 4 * 4
+            if magic != MAGIC or after > size:
+                return place
+            place = after
+    return None if size else 0
 
 
 def accuracy_and_loss(net: Any, data: Any, device: Any) -> tuple[float, float]:
@@ -114,6 +131,12 @@ def main() -> int:
     for path in (told.training, told.validation):
         if not Path(path).is_file():
             print(f"{path}: no such file", file=sys.stderr)
+            return 2
+        if (place := broken_at(path)) is not None:
+            print(
+                f"{path}: no whole record begins at byte {place}: the file is cut short, damaged, or no record file of MXNet",
+                file=sys.stderr,
+            )
             return 2
     names = Path(told.training).with_name("classes.txt")
     named = sum(bool(line.strip()) for line in names.read_text().splitlines()) if names.is_file() else None
