@@ -423,10 +423,19 @@ def test_the_grids_pulse_is_live(page: Page, lab: ViewerLab) -> None:
 
 
 def test_a_batch_is_looked_at_and_approved(page: Page, lab: ViewerLab) -> None:
+    kinds = [
+        KINDS[(at + number) % 14]
+        for drops, inspections in ((DROPS, 2), (24, 1), (24, 1))
+        for number in range(1, inspections + 1)
+        for at in range(drops)
+    ]
+    of_each = [kinds.count(kind) for kind in KINDS]  # the table's order, then unsure and no drop
     page.goto("/grid")
     page.get_by_role("link", name="batch-1").click()
     page.wait_for_url("**/batches/batch-1")
     expect(page.locator("#pictures .tile").first).to_have_class(re.compile("k-crystals_harvestable"))
+    expect(page.locator("#counts li").first).to_have_text(f"{of_each[0]} 23 Crystals harvestable")
+    expect(page.locator("#counts li")).to_have_text([re.compile(rf"^{count} ") for count in of_each])
     before = page.locator("#pictures .tile").count()
     page.get_by_role("button", name="More pictures").click()
     until(lambda: page.locator("#pictures .tile").count() > before, page)

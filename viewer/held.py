@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import case, select
+from sqlalchemy import case, func, select
 
-from crystal_search.classes import PRIORITY
+from crystal_search.classes import CLASSES, PRIORITY
 from crystal_search.errors import UsageError
 from crystal_search.ledger.batches import batch_named, move_batch
 from crystal_search.ledger.schema import BatchState, ImageState, artscores, images
@@ -16,10 +16,12 @@ from viewer.person import Person
 from viewer.plates import find_plate
 
 PAGE = 120
+_WITHOUT_A_SCORE = {ImageState.UNSURE: "unsure", ImageState.NO_DROP: "no drop", ImageState.FAILED: "failed"}
 
 
 def batch_page(lab: Lab, person: Person, name: str, after: int) -> dict[str, Any]:
-    """The next scored images of a batch after the first ``after``, the highest class and probability first. Raises ``NotFound``."""
+    """The next scored images of a batch after the first ``after``, the highest class and probability first; with the first of them how
+    many images have which class, for a person who sees every project. Raises ``NotFound``."""
     try:
         with lab.ledger.read() as connection:
             batch = batch_named(connection, name)
@@ -53,7 +55,33 @@ def batch_page(lab: Lab, person: Person, name: str, after: int) -> dict[str, Any
                     "probability": row.probability,
                 }
             )
-    return {"name": batch.name, "state": batch.state, "images": shown, "next": after + PAGE if len(rows) == PAGE else None}
+    counts = [] if after or person.projects is not None else _counts(lab, batch.id)
+    return {
+        "name": batch.name,
+        "state": batch.state,
+        "images": shown,
+        "next": after + PAGE if len(rows) == PAGE else None,
+        "counts": counts,
+    }
+
+
+def _counts(lab: Lab, batch_id: int) -> list[dict[str, Any]]:
+    """How many images of a batch have which class, in the table's order, then how many have none and why."""
+    with lab.ledger.read() as connection:
+        rows = connection.execute(
+            select(images.c.state, artscores.c.class_name, func.count())
+            .select_from(images.outerjoin(artscores, artscores.c.image_id == images.c.id))
+            .where(images.c.batch_id == batch_id)
+            .group_by(images.c.state, artscores.c.class_name)
+        ).all()
+    by_class = {name: count for state, name, count in rows if state == ImageState.SCORED}
+    found = [
+        {"class": row.name, "title": row.title, "score": lab.codes.of(row.name), "count": by_class[row.name]}
+        for row in CLASSES
+        if row.name in by_class
+    ]
+    others = ((state, sum(count for other, _, count in rows if other == state)) for state in _WITHOUT_A_SCORE)
+    return found + [{"class": None, "title": _WITHOUT_A_SCORE[state], "score": None, "count": count} for state, count in others if count]
 
 
 def approve(lab: Lab, person: Person, name: str) -> None:

@@ -12,6 +12,9 @@ async function load(after) {
   if (page.state === "held" && role === "admin") {
     fill($("approve"), h("button", { type: "button", class: "main", onclick: approve }, "Approve: write into XtalTrak"));
   } else fill($("approve"));
+  if (!after) {
+    fill($("counts"), page.counts.map((row) => h("li", { class: row.class ? `chip k-${row.class}` : "chip" }, h("b", {}, row.count), ` ${[row.score, row.title].filter(Boolean).join(" ")}`)));
+  }
   for (const image of page.images) {
     const title = classByName[image.class]?.title ?? image.class;
     const label = `${String.fromCharCode(64 + image.row)}${String(image.column).padStart(2, "0")}${String.fromCharCode(96 + image.subwell)}`;
