@@ -437,8 +437,9 @@ def _inconsistency(image: ImageResult) -> str | None:
             return "scored without a known class, score and probability"
         if image.score != BY_NAME[image.class_name].score:
             return f"score {image.score} is not that of {image.class_name}"
+        # Clear and rim share a score, and the one that scored the drop (P17) need not be the more probable one.
         every = [value for name, value in image.class_probabilities.items() if name in BY_NAME and BY_NAME[name].score == image.score]
-        if image.class_probabilities and abs(max(every, default=0.0) - (image.probability or 0.0)) > 1e-5:
+        if image.class_probabilities and not any(abs(value - (image.probability or 0.0)) <= 1e-5 for value in every):
             return f"its probability is not the largest of {image.class_name}"
         if image.class_name in CRYSTAL_CLASSES and (image.probability or 0.0) > (image.crystal_probability or 0.0) + 1e-6:
             return "its crystal probability is below that of its crystal class"

@@ -159,6 +159,12 @@ def test_one_image_of_a_result(result: Path) -> None:
     assert read_image_result(result, "c" * 32) is None
 
 
+def test_a_clear_drop_whose_rim_is_more_probable(tmp_path: Path) -> None:
+    said = {"class_name": "clear", "score": "01", "probability": 0.5, "class_probabilities": {"clear": 0.5, "rim": 0.9}}
+    write_results(tmp_path / "r.zip", results(scored(IDS[0], **said), failed(IDS[1])), {})
+    assert read_results(tmp_path / "r.zip").images[0].class_probabilities == {"clear": 0.5, "rim": 0.9}
+
+
 def test_results_of_clients_without_outline_and_classes_are_read(tmp_path: Path, result: Path) -> None:
     def older(found: dict[str, Any]) -> None:
         for image in found["images"]:

@@ -249,6 +249,7 @@ def test_the_outline_and_all_classes_as_long_as_the_result_is_kept(page: Page, l
     """The second drop's result is there; of the third the ledger has the box, and the classes of the best regions."""
     open_drop(page, lab.id(PLATE, "A01", subwell=3))
     expect(page.locator("#stage polygon.drop-outline")).to_have_attribute("points", "160,40 260,120 160,200 60,120")
+    expect(page.locator("#stage polygon.drop-outline")).to_have_css("fill", "none")
     expect(page.locator("#panel")).to_contain_text("All classes")
     press(page, "d")
     expect(page.locator("#stage .drop-outline")).to_have_count(0)
