@@ -16,7 +16,8 @@ def main() -> int:
     plans, work_unit, out = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
     folder = plans / work_unit.parent.name
     done = len(list(folder.glob("run-*")))
-    (folder / f"run-{done + 1}").write_text(f"{os.getpid()} {out.name} {os.nice(0)} {time.monotonic()} {' '.join(sys.argv[4:])}")
+    (folder / "started").write_text(f"{os.getpid()} {out.name} {os.nice(0)} {time.monotonic()} {' '.join(sys.argv[4:])}")
+    (folder / "started").rename(folder / f"run-{done + 1}")  # a test that sees it can read it
     verb, *rest = (folder / str(min(done + 1, len(list(folder.glob("[0-9]*")))))).read_text().split()
     if verb == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
