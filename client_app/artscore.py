@@ -63,9 +63,10 @@ def artscore(probabilities: Probabilities, threshold: float) -> Artscore:
 
 
 def class_probabilities(windows: Windows) -> dict[str, float]:
-    """The largest probability of each class in any window; classes that a model does not know are left out, theirs is 0 everywhere."""
+    """The largest probability of each class in any window, to six digits; those of 0 are left out, so those that a model does not know."""
     largest = windows.probabilities.max(axis=0)
-    return {row.name: round(float(value), 6) for row, value in zip(CLASSES, largest, strict=True) if value > 0}
+    rounded = ((row.name, round(float(value), 6)) for row, value in zip(CLASSES, largest, strict=True))
+    return {name: value for name, value in rounded if value > 0}
 
 
 def best_chops(windows: Windows, score: Artscore, count: int) -> list[Chop]:

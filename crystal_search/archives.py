@@ -24,7 +24,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from crystal_search.atomic import atomic_file
-from crystal_search.classes import BY_NAME, CRYSTAL_CLASSES
+from crystal_search.classes import BY_NAME, CLASSES, CRYSTAL_CLASSES
 from crystal_search.errors import CrystalSearchError, TryAgainLater
 
 FORMAT_VERSION = 1
@@ -38,7 +38,7 @@ MAX_RESULT_BYTES = 64 * 1024 * 1024
 _MAX_JSON_BYTES = 8 * 1024 * 1024
 _ZIP_OVERHEAD = 64 * 1024  # headers of 64 entries
 MAX_CHOPS = 100
-#: Corners of a drop's outline: enough to look round, and 64 outlines take 40 kB at the most.
+#: Corners of a drop's outline: enough to look round, and 64 outlines take about 140 kB at the most.
 MAX_OUTLINE = 64
 #: No imager makes larger pictures; a claim beyond this is an attack or a broken file.
 MAX_SIDE = 65_500
@@ -131,7 +131,8 @@ class ImageResult(_Document, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """What the client says of one image. ``drop_box`` is in px of the original image, half-open.
 
     ``outline`` is the drop's edge in the same px, the corners of a closed polygon as x and y; ``class_probabilities`` has the largest
-    probability of each of the model's classes in any window, ``rim`` (P2) apart from ``clear``. Clients of before had neither.
+    probability of each of the model's classes in any window, ``rim`` (P2) apart from ``clear``, without those of 0. Clients of before had
+    neither.
     """
 
     id: ImageId
@@ -438,7 +439,7 @@ def _inconsistency(image: ImageResult) -> str | None:
         if image.score != BY_NAME[image.class_name].score:
             return f"score {image.score} is not that of {image.class_name}"
         # Clear and rim share a score, and the one that scored the drop (P17) need not be the more probable one.
-        every = [value for name, value in image.class_probabilities.items() if name in BY_NAME and BY_NAME[name].score == image.score]
+        every = [image.class_probabilities.get(row.name, 0.0) for row in CLASSES if row.score == image.score]
         if image.class_probabilities and not any(abs(value - (image.probability or 0.0)) <= 1e-5 for value in every):
             return f"its probability is not the largest of {image.class_name}"
         if image.class_name in CRYSTAL_CLASSES and (image.probability or 0.0) > (image.crystal_probability or 0.0) + 1e-6:

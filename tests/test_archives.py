@@ -165,6 +165,13 @@ def test_a_clear_drop_whose_rim_is_more_probable(tmp_path: Path) -> None:
     assert read_results(tmp_path / "r.zip").images[0].class_probabilities == {"clear": 0.5, "rim": 0.9}
 
 
+def test_a_class_that_is_left_out_has_0(tmp_path: Path) -> None:
+    """At a threshold of 0 even the rounded probability of the class that scored may be 0."""
+    said = {"probability": 4e-7, "class_probabilities": {"clear": 0.99}}
+    write_results(tmp_path / "r.zip", results(scored(IDS[0], **said), failed(IDS[1])), {})
+    assert read_results(tmp_path / "r.zip").images[0].probability == 4e-7
+
+
 def test_results_of_clients_without_outline_and_classes_are_read(tmp_path: Path, result: Path) -> None:
     def older(found: dict[str, Any]) -> None:
         for image in found["images"]:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from client_app.artscore import Artscore, artscore, best_chops
-from client_app.classify import Windows
+from client_app.artscore import Artscore, artscore, best_chops, class_probabilities
+from client_app.classify import Windows, calibrated
+from client_app.model import CalibrationSpec
 from crystal_search.classes import CLASSES, NAMES
 from crystal_search.geometry import Box
 
@@ -181,3 +182,24 @@ def test_chops_are_as_many_as_asked_for_and_sorted(windows: np.ndarray, threshol
     groups = {c.name: c.group == "clear" for c in CLASSES}
     keys = [(groups[chop.class_name], -chop.probability) for chop in chops]
     assert keys == sorted(keys)
+
+
+# ---- all classes ----------------------------------------------------------------------------------------------------
+
+
+def test_each_class_has_its_largest_probability_in_any_window() -> None:
+    windows = Windows(
+        [Box(0, 0, 9, 9)] * 2, table({"precipitate": 0.6, "clear": 0.1234567}, {"precipitate": 0.2, "clear": 0.7, "rim": 0.05})
+    )
+    found = class_probabilities(windows)
+    assert list(found) == list(NAMES)
+    assert (found["precipitate"], found["clear"], found["rim"]) == (0.6, 0.7, 0.05)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+def test_classes_that_a_model_does_not_know_are_left_out(temperature: float) -> None:
+    """Such a network answers with a logit of -100 there (0028)."""
+    known = ("crystals_harvestable", "precipitate", "other", "clear")
+    logits = np.array([[1.0 if name in known else -100.0 for name in NAMES]], dtype=np.float32)
+    probabilities = calibrated(logits, CalibrationSpec(temperature=temperature))
+    assert class_probabilities(Windows([Box(0, 0, 9, 9)], probabilities)) == dict.fromkeys(known, 0.25)

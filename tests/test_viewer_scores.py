@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from scored_lab import Lab as ScoredLab
 from sqlalchemy import select
-from viewer_lab import PLATE, PlateOf, ViewerLab, make_viewer_lab
+from viewer_lab import KINDS, PLATE, PlateOf, ViewerLab, make_viewer_lab
 
+from crystal_search.classes import NAMES
 from crystal_search.errors import CrystalSearchError, TryAgainLater, UsageError
 from crystal_search.ledger import Ledger
 from crystal_search.ledger.viewer_tables import viewer_marks
@@ -20,6 +21,7 @@ from crystal_search.settings import Viewer
 from crystal_search.xtaltrak import open_xtaltrak
 from crystal_search.xtaltrak.person_rows import PeopleScores, checked_scorer
 from crystal_search.xtaltrak.scores import ScoreRow
+from viewer.drop_view import drop_view
 from viewer.errors import BadRequest, NotAllowed, NotFound
 from viewer.evaluations import scores_on_drop
 from viewer.lab import Lab
@@ -231,6 +233,30 @@ def test_blind_hides_until_one_has_scored(made: ViewerLab, lab: Lab, here: tuple
     assert first["art"]["class"] == "crystals_bad_form"
     assert [score["who"] for score in first["people"]] == ["Carl", "Berta"]
     assert all(tile["art"] is None for tile in rest)
+
+
+def test_outline_and_all_classes_come_with_the_result_and_go_with_it(made: ViewerLab, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = made.id(PLATE, "B01")
+
+    def shown(blind: bool = False) -> tuple[int, bool, list[str]]:
+        (image,) = drop_view(lab, BERTA, here, blind)["images"]
+        return len(image["outline"]), image["everyClass"], [row["class"] for row in image["classes"]]
+
+    assert shown() == (4, True, list(NAMES))
+    assert shown(blind=True) == (0, False, [])
+    of_the_ledger = 0, False, [KINDS[2]]
+    archive = made.settings.results / "batch-1" / "wu_batch-1_1.zip"
+
+    def fails(*_: object) -> None:
+        raise TryAgainLater("the disk does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("crystal_search.archives._open_zip", fails)
+        assert shown() == of_the_ledger
+    archive.write_bytes(archive.read_bytes()[:-40])
+    assert shown() == of_the_ledger
+    archive.unlink()
+    assert shown() == of_the_ledger
 
 
 # ---- the importer beside people --------------------------------------------------------------------------------------

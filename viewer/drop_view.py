@@ -135,7 +135,7 @@ def _image(lab: Lab, plate: Plate, drop: DropImages, name: str, arts: Sequence[A
 def _result(lab: Lab, art: ArtScore) -> ImageResult | None:
     """What the client said; None where the archive has been deleted since (retention), was not kept, or can not be read just now."""
     archive = archive_of(lab, art)
-    if archive is None or art.public_id is None or not archive.is_file():
+    if archive is None or art.public_id is None:
         return None
     try:
         return read_image_result(archive, art.public_id)

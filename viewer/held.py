@@ -16,7 +16,12 @@ from viewer.person import Person
 from viewer.plates import find_plate
 
 PAGE = 120
-_WITHOUT_A_SCORE = {ImageState.UNSURE: "unsure", ImageState.NO_DROP: "no drop", ImageState.FAILED: "failed"}
+_WITHOUT_A_SCORE = {
+    ImageState.UNSURE: "unsure",
+    ImageState.NO_DROP: "no drop",
+    ImageState.FAILED: "failed",
+    ImageState.REFUSED: "never sent",
+}
 
 
 def batch_page(lab: Lab, person: Person, name: str, after: int) -> dict[str, Any]:

@@ -27,7 +27,8 @@ def read_tfrecords(paths: Sequence[Path], label_names: Sequence[str] = ()) -> Fo
 
     ``label_names`` are the words that image/class/label counts, from 0 on; they are needed only where a record has no
     image/class/text. MARCO tells no plates: a file counts as a plate, so that at least no file is in two parts. A record with a
-    mistake is left out with one line. Raises ``SettingsError`` without TensorFlow, ``UsageError`` for a file that can not be read.
+    mistake is left out with one line; so is an empty file. Raises ``SettingsError`` without TensorFlow, ``UsageError`` for a file that
+    can not be read.
     """
     example = _example_type()
     images: list[ScoredImage] = []
@@ -43,6 +44,8 @@ def read_tfrecords(paths: Sequence[Path], label_names: Sequence[str] = ()) -> Fo
                         images.append(_scored(example, path, number, start, data, label_names))
                     except ValueError as error:
                         problems.append(f"{path} record {number}: {error}")
+                if not file.tell():
+                    problems.append(f"{path}: the file is empty: copy it again from where it was made")
                 file.seek(0)
                 hashes[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:

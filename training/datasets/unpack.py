@@ -24,8 +24,6 @@ def unpack(paths: Sequence[Path], label_names: Sequence[str], out: Path) -> Foun
     Raises ``UsageError`` for files that can not be read, ``TryAgainLater`` where ``out`` can not be written.
     """
     found = read_tfrecords(paths, label_names)
-    if not found.images and not found.problems:
-        raise UsageError(f"{', '.join(map(str, paths))}: no image in it: copy it again from where it was made")
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["image", "label", "plate", "source"])

@@ -48,7 +48,7 @@ def batches(path: str, side: int, batch: int, *, training: bool) -> Any:
 
 
 def broken_at(path: str) -> int | None:
-    """The byte from which on a record file holds no whole record; None: all are whole. There MXNet would abort."""
+    """The byte from which on a record file holds no whole record (or part of one), where MXNet would abort; None: it holds nothing else."""
     place, size = 0, Path(path).stat().st_size
     with Path(path).open("rb") as file:
         while place < size:

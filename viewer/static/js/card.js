@@ -57,7 +57,7 @@ export function peopleCard(drop) {
     drop.disagree ? h("p", { class: "called" }, "Person and ARTscore differ.") : null);
 }
 
-/** The largest probability of each class anywhere in the drop; among the best regions only where the result has been deleted since. */
+/** The largest probability of each class anywhere in the drop; among the best regions only where the result is gone or does not say. */
 export function classBars(image) {
   if (!image?.classes?.length) return null;
   return h("section", { class: "evaluation" }, h("h3", {}, image.everyClass ? "All classes, each where it is most probable" : "Classes in the best regions"),
