@@ -1,6 +1,6 @@
 """Non-interference in Oracle's own statements, on H2: thousands of random schedules, and mutants that they have to find (P28).
 
-``CRYSTAL_SEARCH_SCHEDULES=2000`` runs as many as the project promises, ``500-1000`` a part of them; CI runs the first 60.
+``CRYSTAL_SEARCH_SCHEDULES=2000`` runs as many as the project promises, ``500-1000`` a part of them; `make test` runs the first 60, CI all.
 """
 
 from __future__ import annotations
