@@ -1,6 +1,7 @@
 """Non-interference with real sessions at once: two people and the importer on PostgreSQL, in its own dialect, under our own account.
 
-``CRYSTAL_SEARCH_SCHEDULES_PG=200`` runs as many as the project promises; `make test` runs the first of them, CI all. Needs Debian's postgresql.
+``CRYSTAL_SEARCH_SCHEDULES_PG=200`` runs as many as the project promises; `make test` runs the first of them, CI all. Needs
+Debian's postgresql.
 """
 
 from __future__ import annotations
