@@ -87,6 +87,12 @@ def test_the_result_answers_the_work_unit(tmp_path: Path, model: Path) -> None:
     assert crystal.probability == pytest.approx(1.0)
     assert crystal.crystal_probability == pytest.approx(1.0)
     assert crystal.drop_box == (64, 48, 192, 144)
+    assert all(x in (64, 192) or y in (48, 144) for x, y in crystal.outline), "the drop is its box, whose edge is walked along"
+    assert {x for x, _ in crystal.outline} >= {64, 192}
+    assert {y for _, y in crystal.outline} >= {48, 144}
+    assert crystal.class_probabilities["crystals_harvestable"] == pytest.approx(1.0)
+    assert clear.class_probabilities["clear"] == pytest.approx(clear.probability)
+    assert (empty.outline, empty.class_probabilities) == ([], {})
     assert crystal.chops[0].class_name == "crystals_harvestable"
     assert (clear.class_name, clear.score) == ("clear", "01")
     assert clear.crystal_probability == pytest.approx(0.0)

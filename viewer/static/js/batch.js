@@ -13,7 +13,7 @@ async function load(after) {
     fill($("approve"), h("button", { type: "button", class: "main", onclick: approve }, "Approve: write into XtalTrak"));
   } else fill($("approve"));
   if (!after) {
-    fill($("counts"), page.counts.map((row) => h("li", { class: row.class ? `chip k-${row.class}` : "chip" }, h("b", {}, row.count), ` ${[row.score, row.title].filter(Boolean).join(" ")}`)));
+    fill($("counts"), page.counts.map((row) => h("li", { class: row.class ? `chip k-${row.class}` : "chip" }, `${[row.score, row.title].filter(Boolean).join(" ")} `, h("b", {}, row.count))));
   }
   for (const image of page.images) {
     const title = classByName[image.class]?.title ?? image.class;
